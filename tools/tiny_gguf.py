@@ -28,16 +28,18 @@ HEAD_DIM = 64  # a quantised KV cache works in blocks of 32
 BLOCKS = 2
 MIB = 1024**2
 
-WORDS = (
-    "a and any answer around as bare be before bright build but by calm clear cloud cold could day deep down each early even every fan far fast few "
-    "field fine first for from full gate give good green grow hand heat here high host how in it just keep kind know large late leaf light like "
-    "line little long low make many may metal mind more most move must near new night no not now of old on one only open or other our out over "
-    "path plain quick quiet rain ready right river run same sea see serve set short side slow small so some soon still stone sun than that the "
-    "then there this time to token tree true turn under up very warm was water way we well where which while will wind with word work you"
-).split()
+WORDS = """
+    a and any answer around as bare be before bright build but by calm clear cloud cold could day deep down each early even every fan
+    far fast few field fine first for from full gate give good green grow hand heat here high host how in it just keep kind know large
+    late leaf light like line little long low make many may metal mind more most move must near new night no not now of old on one only
+    open or other our out over path plain quick quiet rain ready right river run same sea see serve set short side slow small so some
+    soon still stone sun than that the then there this time to token tree true turn under up very warm was water way we well where which
+    while will wind with word work you
+""".split()
 
 CHAT_TEMPLATE = (
-    "{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}\n{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}"
+    "{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant:{% endif %}"
 )
 
 
@@ -153,7 +155,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("output", type=Path, metavar="OUTPUT")
     parser.add_argument("--context-length", type=int, default=Shape.context_length, metavar="TOKENS", help="default: %(default)s")
     parser.add_argument("--embedding-length", type=int, default=Shape.embedding_length, metavar="N", help="default: %(default)s")
-    parser.add_argument("--size-mib", type=int, default=0, metavar="MIB", help="grow the file to about this size, so that loading it takes time")
+    parser.add_argument(
+        "--size-mib", type=int, default=0, metavar="MIB", help="grow the file to about this size, so that loading it takes time"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the random weights; default: %(default)s")
     arguments = parser.parse_args(argv)
     try:

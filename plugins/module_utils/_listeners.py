@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-import os
 import sys
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
@@ -109,7 +108,7 @@ def _links(directory: Path) -> Iterator[str]:
     with contextlib.suppress(OSError):
         for link in directory.iterdir():
             with contextlib.suppress(OSError):
-                yield os.readlink(link)
+                yield str(link.readlink())
 
 
 def _comm(directory: Path) -> str:
