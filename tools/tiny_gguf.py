@@ -28,14 +28,15 @@ HEAD_DIM = 64  # a quantised KV cache works in blocks of 32
 BLOCKS = 2
 MIB = 1024**2
 
-WORDS = """
+_TEXT = """
     a and any answer around as bare be before bright build but by calm clear cloud cold could day deep down each early even every fan
     far fast few field fine first for from full gate give good green grow hand heat here high host how in it just keep kind know large
     late leaf light like line little long low make many may metal mind more most move must near new night no not now of old on one only
     open or other our out over path plain quick quiet rain ready right river run same sea see serve set short side slow small so some
     soon still stone sun than that the then there this time to token tree true turn under up very warm was water way we well where which
     while will wind with word work you
-""".split()
+"""
+WORDS = tuple(_TEXT.split())
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}\n{% endfor %}"

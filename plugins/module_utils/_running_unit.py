@@ -1,0 +1,88 @@
+# Copyright: (c) 2026, the baremetal.llm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What systemd says about a unit that should be running: its state and its journal."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ansible_collections.baremetal.llm.plugins.module_utils._command import run
+
+_PROPERTIES = ("LoadState", "ActiveState", "SubState", "Result", "ExecMainCode", "ExecMainStatus", "MainPID", "NRestarts")
+_TIMEOUT = 15.0  # seconds; systemd answers in milliseconds unless it hangs
+_CLD_EXITED = 1  # waitid's si_code, which is what ExecMainCode shows
+
+
+@dataclass(frozen=True)
+class UnitState:
+    load: str
+    active: str
+    sub: str
+    result: str
+    exit_code: int
+    exit_status: int
+    main_pid: int
+    restarts: int
+
+    @classmethod
+    def parse(cls, shown: str) -> UnitState:
+        """From what `systemctl show` prints."""
+        values = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+        return cls(
+            load=values.get("LoadState", ""),
+            active=values.get("ActiveState", ""),
+            sub=values.get("SubState", ""),
+            result=values.get("Result", ""),
+            exit_code=_number(values, "ExecMainCode"),
+            exit_status=_number(values, "ExecMainStatus"),
+            main_pid=_number(values, "MainPID"),
+            restarts=_number(values, "NRestarts"),
+        )
+
+    def trouble(self, restarts_before: int) -> str | None:
+        """Why waiting for this unit is pointless, or None. Each start of it is one chance: a restart counts as a failure."""
+        if self.load == "not-found":
+            return "systemd knows no such unit"
+        if self.active == "failed":
+            return f"it has failed ({self._end()})"
+        if self.sub.startswith("auto-restart"):
+            return f"it does not stay up ({self._end()}; systemd is about to start it again)"
+        if self.restarts > restarts_before:
+            return f"it does not stay up (systemd had to start it again, {self.restarts} times so far)"
+        if self.active not in ("active", "activating", "reloading"):
+            return f"it is not running (state: {self.active or 'unknown'})"
+        return None
+
+    def _end(self) -> str:
+        if self.exit_code == _CLD_EXITED and self.exit_status:
+            return f"it exited with status {self.exit_status}"
+        if self.exit_code and self.exit_status:
+            return f"it was killed by {_signal_name(self.exit_status)}"
+        return f"result: {self.result or 'unknown'}"
+
+
+def _number(values: Mapping[str, str], name: str) -> int:
+    value = values.get(name, "")
+    return int(value) if value.isdecimal() else 0
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def state(unit: str) -> UnitState | None:
+    """The unit's state now; None where systemd does not answer, as in a container without it."""
+    shown = run(["systemctl", "show", f"--property={','.join(_PROPERTIES)}", "--", unit], timeout=_TIMEOUT)
+    return UnitState.parse(shown.stdout) if shown.rc == 0 else None
+
+
+def journal(unit: str, lines: int = 30) -> list[str]:
+    """The last lines that the unit wrote, without timestamps and host names."""
+    read = run(["journalctl", "--no-pager", "--output=cat", f"--lines={lines}", f"--unit={unit}"], timeout=_TIMEOUT)
+    return read.stdout.splitlines() if read.rc == 0 else []

@@ -1,0 +1,271 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the baremetal.llm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: inference_probe
+short_description: Prove that an inference service really serves
+version_added: 0.1.0
+description:
+  - Waits until the server is healthy, then checks on the running process what was asked for, and asks it a real question.
+  - The checks are, in this order, C(health), C(listeners), C(auth), C(model), C(context), C(slots), C(completion) and C(streaming).
+    Those for which nothing is expected are left out.
+  - The module fails when a check fails. It then returns all checks and the end of the unit's journal.
+  - Run it on the host that serves, as C(root), so that it sees which process holds which port.
+author:
+  - The baremetal.llm maintainers (@baremetal-llm)
+extends_documentation_fragment:
+  - baremetal.llm.attributes
+  - baremetal.llm.attributes.info_module
+attributes:
+  check_mode:
+    details:
+      - In check mode nothing is probed, because the service may not be there yet. The task is then skipped.
+options:
+  base_url:
+    description:
+      - Where the server answers, such as V(http://127.0.0.1:8080) or V(http://[::1]:8080), with or without C(/v1) at its end.
+    type: str
+    required: true
+  engine:
+    description: The engine that answers there.
+    type: str
+    choices: [llama_server]
+    default: llama_server
+  api_key:
+    description:
+      - The API key that the server was given. With it, requests without a key and with a wrong key have to be refused.
+      - Without it, the server has to answer everybody.
+    type: str
+  validate_certs:
+    description: Whether the certificate of an C(https) server has to be valid.
+    type: bool
+    default: true
+  timeout:
+    description:
+      - Seconds that the server may take to become healthy. Loading a large model from a slow disk takes minutes.
+      - A unit that has failed, has ended or does not stay up is reported at once.
+    type: int
+    default: 300
+  request_timeout:
+    description: Seconds that each single request may take once the server is healthy.
+    type: int
+    default: 120
+  unit:
+    description:
+      - The systemd unit that runs the server. It has to hold the asked sockets itself, and its journal is returned on failure.
+    type: str
+  expect:
+    description: What was asked for. Each key that is left out is not checked.
+    type: dict
+    default: {}
+    suboptions:
+      alias:
+        description: The name of the model.
+        type: str
+      n_ctx:
+        description: The context of each slot in tokens. The server may round it up to a multiple of 256.
+        type: int
+      slots:
+        description: How many requests are served at the same time.
+        type: int
+      listen:
+        description:
+          - Every socket that the server listens on, as C(ADDRESS:PORT). One more or one less fails the check; so does a wider address.
+        type: list
+        elements: str
+        default: []
+  prompt:
+    description: What is asked.
+    type: str
+    default: Name one colour.
+  max_tokens:
+    description: How many tokens the answer has.
+    type: int
+    default: 8
+seealso:
+  - module: baremetal.llm.inference_service
+"""
+
+EXAMPLES = r"""
+- name: Prove that the service serves what was asked for
+  baremetal.llm.inference_probe:
+    base_url: http://127.0.0.1:8080
+    api_key: "{{ vault_api_key }}"
+    unit: inference-chat.service
+    expect:
+      alias: chat
+      n_ctx: 4096
+      slots: 8
+      listen:
+        - 127.0.0.1:8080
+  register: probe
+
+- name: Show how fast it answers
+  ansible.builtin.debug:
+    msg: "{{ probe.timings.tokens_per_second }} tokens/s, the first after {{ probe.timings.time_to_first_token_ms }} ms"
+"""
+
+RETURN = r"""
+healthy:
+  description: Whether every check has passed.
+  returned: when not in check mode
+  type: bool
+  sample: true
+checks:
+  description: The checks that were made, in order.
+  returned: when not in check mode
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The name of the check.
+      type: str
+      sample: completion
+    ok:
+      description: Whether it has passed.
+      type: bool
+      sample: true
+    detail:
+      description: What was found.
+      type: str
+      sample: 8 tokens at 93.4 tokens/s
+timings:
+  description: What was measured. A value is V(null) where there was nothing to measure.
+  returned: when not in check mode
+  type: dict
+  contains:
+    load_seconds:
+      description: Seconds until the server was healthy; V(null) when it already was.
+      type: float
+      sample: 12.4
+    time_to_first_token_ms:
+      description: Milliseconds from the request to the first token of the streamed answer, measured by the client.
+      type: float
+      sample: 41.7
+    prompt_tokens_per_second:
+      description: How fast the prompt was processed, measured by the server.
+      type: float
+      sample: 812.5
+    tokens_per_second:
+      description: How fast the answer was generated, measured by the server.
+      type: float
+      sample: 93.4
+    prompt_tokens:
+      description: The length of the prompt in tokens, with what the chat template adds.
+      type: float
+      sample: 14
+    completion_tokens:
+      description: The length of the answer in tokens.
+      type: float
+      sample: 8
+server:
+  description: What the server says about itself.
+  returned: when it answers
+  type: dict
+  contains:
+    alias:
+      description: The name of the model.
+      type: str
+      sample: chat
+    model_path:
+      description: The model file.
+      type: str
+      sample: /srv/models/chat.gguf
+    tokens_per_slot:
+      description: The context of each slot in tokens.
+      type: int
+      sample: 4096
+    slots:
+      description: How many requests are served at the same time.
+      type: int
+      sample: 8
+    build:
+      description: The build of llama.cpp that runs.
+      type: str
+      sample: b0-832db0699007
+journal:
+  description: The last lines of the unit's journal.
+  returned: on failure, when O(unit) is given
+  type: list
+  elements: str
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.baremetal.llm.plugins.module_utils import _listeners, _probe, _running_unit
+from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
+from ansible_collections.baremetal.llm.plugins.module_utils._http import Client
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "base_url": {"type": "str", "required": True},
+            "engine": {"type": "str", "choices": ["llama_server"], "default": "llama_server"},
+            "api_key": {"type": "str", "no_log": True},
+            "validate_certs": {"type": "bool", "default": True},
+            "timeout": {"type": "int", "default": 300},
+            "request_timeout": {"type": "int", "default": 120},
+            "unit": {"type": "str"},
+            "expect": {
+                "type": "dict",
+                "default": {},
+                "options": {
+                    "alias": {"type": "str"},
+                    "n_ctx": {"type": "int"},
+                    "slots": {"type": "int"},
+                    "listen": {"type": "list", "elements": "str", "default": []},
+                },
+            },
+            "prompt": {"type": "str", "default": "Name one colour."},
+            "max_tokens": {"type": "int", "default": 8},
+        },
+        supports_check_mode=True,
+    )
+    if module.check_mode:
+        module.exit_json(skipped=True, msg="Nothing is probed in check mode: the service may not be there yet.")
+    try:
+        run(module)
+    except UserError as error:
+        module.fail_json(msg=error.msg, **error.details)
+
+
+def run(module: AnsibleModule) -> None:
+    params = module.params
+    unit, api_key, expect = params["unit"], params["api_key"], params["expect"]
+    report = _probe.probe(
+        Client(params["base_url"], api_key=api_key, timeout=params["request_timeout"], validate_certs=params["validate_certs"]),
+        _probe.Expectation(
+            alias=expect["alias"],
+            n_ctx=expect["n_ctx"],
+            slots=expect["slots"],
+            listen=tuple(_probe.parse_endpoint(text) for text in expect["listen"]),
+        ),
+        _probe.Surroundings(
+            unit_state=lambda: _running_unit.state(unit) if unit else None,
+            listeners=_listeners.listeners,
+            owners=_listeners.owners,
+        ),
+        has_key=bool(api_key),
+        timeout=params["timeout"],
+        prompt=params["prompt"],
+        max_tokens=params["max_tokens"],
+    )
+    result = {
+        "healthy": report.healthy,
+        "checks": [check.as_dict() for check in report.checks],
+        "timings": report.timings,
+        "server": report.server,
+    }
+    if not report.healthy:
+        if unit:
+            result["journal"] = _running_unit.journal(unit)
+        module.fail_json(msg=report.message(f"{unit} ({params['base_url']})" if unit else params["base_url"]), **result)
+    module.exit_json(changed=False, **result)
+
+
+if __name__ == "__main__":
+    main()
