@@ -6,11 +6,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """What every module of this collection says about check mode, diff mode and idempotence.
-
-    A module that changes the host uses O(baremetal.llm.attributes), one that only reads adds
-    C(baremetal.llm.attributes.info_module) below it.
-    """
+    """What every module says about check mode, diff mode and idempotence; one that only reads adds C(.info_module)."""
 
     DOCUMENTATION = r"""
 options: {}

@@ -6,14 +6,19 @@
 from __future__ import annotations
 
 import os
+import re
+import selectors
+import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 
 COMMAND_NOT_FOUND = 127
 TIMED_OUT = 124
+
+_USER_INFO = re.compile(r"://[^/@\s]+@")
 
 
 @dataclass(frozen=True)
@@ -24,8 +29,18 @@ class Completed:
     stderr: str
 
     def details(self) -> dict[str, object]:
-        """The keys that every failure of a command carries."""
-        return {"cmd": list(self.argv), "rc": self.rc, "stdout": self.stdout, "stderr": self.stderr}
+        """The keys that every failure of a command carries, with the credentials in any URL masked."""
+        return {
+            "cmd": [without_credentials(argument) for argument in self.argv],
+            "rc": self.rc,
+            "stdout": without_credentials(self.stdout),
+            "stderr": without_credentials(self.stderr),
+        }
+
+
+def without_credentials(text: str) -> str:
+    """``text`` with the user and password of every URL in it masked."""
+    return _USER_INFO.sub("://***@", text)
 
 
 def c_locale(env: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -81,3 +96,52 @@ def check(
         reason = last_lines[-1].strip() if last_lines else "it said nothing"
         raise UserError(f"{what or completed.argv[0]} failed (rc {completed.rc}): {reason}", **completed.details())
     return completed
+
+
+def follow(
+    argv: Sequence[str],
+    *,
+    on_line: Callable[[str], None],
+    on_idle: Callable[[], None],
+    idle_seconds: float = 1.0,
+    cwd: str | os.PathLike[str] | None = None,
+    env: Mapping[str, str] | None = None,
+    keep_open: Sequence[int] = (),
+) -> int:
+    """Run a long ``argv``, hand over each line of its output as it comes, and return its exit status.
+
+    ``on_idle`` is called about every ``idle_seconds`` while nothing comes. The program is told to end when this process dies,
+    and it and its children inherit the file descriptors in ``keep_open``: a lock held through them stays held until the
+    last of them has ended.
+    """
+    bound = ["setpriv", "--pdeathsig", "TERM", "--", *argv] if shutil.which("setpriv") else list(argv)
+    with subprocess.Popen(
+        bound,
+        cwd=cwd,
+        env=c_locale(env),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        pass_fds=tuple(keep_open),
+    ) as process:
+        assert process.stdout is not None
+        output = process.stdout.fileno()
+        unfinished = b""
+        with selectors.DefaultSelector() as selector:
+            selector.register(output, selectors.EVENT_READ)
+            while True:
+                if not selector.select(idle_seconds):
+                    on_idle()
+                    # A daemon left behind by the program may hold the pipe open for ever.
+                    if process.poll() is not None:
+                        break
+                    continue
+                chunk = os.read(output, 65536)
+                if not chunk:
+                    break
+                *lines, unfinished = (unfinished + chunk).split(b"\n")
+                for line in lines:
+                    on_line(line.decode("utf-8", "replace").rstrip("\r"))
+        if unfinished:
+            on_line(unfinished.decode("utf-8", "replace"))
+    return process.returncode
