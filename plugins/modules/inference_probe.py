@@ -16,7 +16,7 @@ description:
   - The module fails when a check fails. It then returns all checks and the end of the unit's journal.
   - Run it on the host that serves, as C(root), so that it sees which process holds which port.
 author:
-  - The baremetal.llm maintainers (@baremetal-llm)
+  - the baremetal.llm contributors (@baremetal-llm)
 extends_documentation_fragment:
   - baremetal.llm.attributes
   - baremetal.llm.attributes.info_module
@@ -194,13 +194,15 @@ journal:
   elements: str
 """
 
+import typing as t
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.baremetal.llm.plugins.module_utils import _listeners, _probe, _running_unit
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._http import Client
 
 
-def main() -> None:
+def main() -> t.NoReturn:
     module = AnsibleModule(
         argument_spec={
             "base_url": {"type": "str", "required": True},
@@ -221,7 +223,7 @@ def main() -> None:
                 },
             },
             "prompt": {"type": "str", "default": "Name one colour."},
-            "max_tokens": {"type": "int", "default": 8},
+            "max_tokens": {"type": "int", "default": 8, "no_log": False},  # its name looks like a secret
         },
         supports_check_mode=True,
     )
@@ -233,7 +235,7 @@ def main() -> None:
         module.fail_json(msg=error.msg, **error.details)
 
 
-def run(module: AnsibleModule) -> None:
+def run(module: AnsibleModule) -> t.NoReturn:
     params = module.params
     unit, api_key, expect = params["unit"], params["api_key"], params["expect"]
     report = _probe.probe(
