@@ -168,3 +168,43 @@ class ProgressFile:
         temporary = self._path.with_name(f".{self._path.name}.tmp")
         temporary.write_bytes(dump(self._now))
         os.replace(temporary, self._path)
+
+
+class Watch:
+    """Decides for a watcher what to show, when to ask whether the work has ended, and when nobody works any more.
+
+    All times are seconds of one clock; ``before`` is what the file held before the work began, left there by a killed run.
+    """
+
+    ASK_SECONDS = 15.0
+    ASK_SECONDS_WITHOUT_PROGRESS = 1.0
+    SILENCE_SECONDS = 180.0
+
+    def __init__(self, before: Progress | None, now: float) -> None:
+        self._last = before
+        self._shown: Progress | None = None
+        self._shown_at = self._moved_at = self._asked_at = now
+
+    def see(self, progress: Progress | None, now: float) -> Progress | None:
+        """Take note of what the file holds; returns it when the operator should see it."""
+        moved = progress != self._last
+        self._last = progress
+        if not moved or progress is None:
+            return None
+        self._moved_at = now
+        if not worth_showing(self._shown, progress, now - self._shown_at):
+            return None
+        self._shown, self._shown_at = progress, now
+        return progress
+
+    def should_ask(self, now: float) -> bool:
+        """Whether to ask now if the work has ended: soon when there is no progress, for the end removes it."""
+        interval = self.ASK_SECONDS_WITHOUT_PROGRESS if self._last is None else self.ASK_SECONDS
+        if now - self._asked_at < interval:
+            return False
+        self._asked_at = now
+        return True
+
+    def is_dead(self, now: float) -> bool:
+        """Whether there was no sign of life for so long that nobody can be at work."""
+        return now - self._moved_at >= self.SILENCE_SECONDS

@@ -214,6 +214,11 @@ log:
   returned: when something was built, or the build failed
   type: str
   sample: /opt/llama.cpp/log/20260101T120000Z-4be1c04d5e3c7f6a9b21.log
+progress_file:
+  description: Where a watcher finds how far the build is while it runs.
+  returned: when something was built, or in check mode would be
+  type: str
+  sample: /opt/llama.cpp/progress.json
 target:
   description: What could not be built.
   returned: when the build failed
@@ -225,7 +230,6 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.baremetal.llm.plugins.module_utils._build import (
     Outcome,
     Request,
@@ -299,6 +303,7 @@ def result_of(outcome: Outcome, prefix: Path) -> dict[str, Any]:
         "rebuilt": outcome.rebuilt,
         "reasons": list(outcome.reasons),
         **({"log": str(outcome.log)} if outcome.log else {}),
+        **({"progress_file": str(store.progress)} if outcome.rebuilt else {}),
     }
 
 
