@@ -1,0 +1,92 @@
+# `make help` lists the targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+MODEL := inventories/quickstart/files/quickstart-tiny.gguf
+
+# Wheels only, each with its locked checksum; -qq because pip repeats itself for each index that lacks a package.
+PIP_INSTALL := $(BIN)/pip install -qq --disable-pip-version-check --require-hashes --only-binary :all: -r
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##### set-up: quick when nothing changed, since each step leaves a stamp that is older than nothing it was made from #####
+
+.PHONY: setup setup-range setup-dev
+setup: $(VENV)/runtime.stamp $(MODEL) ## what the playbooks need: Ansible in .venv, and the quickstart's tiny model
+
+setup-dev: setup $(VENV)/dev.stamp ## what the tests need on top
+
+setup-range: setup ## what the disposable test hosts need, from Debian's packages
+	@tools/need debootstrap=debootstrap systemd-nspawn=systemd-container iptables=iptables nft=nftables ip=iproute2 \
+	  /usr/share/keyrings/debian-archive-keyring.gpg=debian-archive-keyring
+
+$(VENV)/runtime.stamp: requirements/runtime.txt
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("$(PYTHON) is too old: Python 3.11 or newer, please (make PYTHON=…)")'
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || tools/need python3-venv=python3-venv
+	@tools/need ssh=openssh-client git=git
+	@echo "Setting up $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP_INSTALL) requirements/runtime.txt
+# The clone is the collection: a link where Ansible, pytest and mypy look for ansible_collections.
+	@mkdir -p $(VENV)/collections/ansible_collections/baremetal
+	@ln -sfn ../../../.. $(VENV)/collections/ansible_collections/baremetal/llm
+	@echo ../../../collections >"$$(echo $(VENV)/lib/python3.*/site-packages)/baremetal-llm.pth"
+	@touch $@
+
+$(VENV)/dev.stamp: requirements/dev.txt $(VENV)/runtime.stamp
+	@echo "Adding the test tools to $(VENV)"
+	@$(PIP_INSTALL) requirements/dev.txt
+	@touch $@
+
+$(MODEL): tools/tiny_gguf.py $(VENV)/runtime.stamp
+	@$(BIN)/python tools/tiny_gguf.py $@
+	@touch $@
+
+.PHONY: lock
+lock: $(VENV)/dev.stamp ## lock requirements/*.in again (LOCK=--upgrade for newer versions), against the package index alone
+	@cd requirements && for name in runtime dev; do \
+	  env -u PIP_FIND_LINKS -u PIP_EXTRA_INDEX_URL PIP_CONFIG_FILE=/dev/null CUSTOM_COMPILE_COMMAND="make lock" \
+	  ../$(BIN)/pip-compile $(LOCK) --quiet --generate-hashes --allow-unsafe --strip-extras \
+	    --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --output-file $$name.txt $$name.in; done
+
+##### tests #####
+
+.PHONY: test lint sanity unit docs
+lint sanity unit docs: export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+test: lint sanity unit ## everything that has to pass
+
+lint: setup-dev ## formats, types, Ansible's and YAML's good manners, the changelog, and whether the pages in docs/ are up to date
+	ruff check
+	ruff format --check
+	mypy
+	yamllint --strict .
+	ansible-lint --quiet
+	antsibull-changelog lint
+	python tools/render_docs.py --check
+
+sanity: setup-dev ## ansible-test sanity
+	tools/sanity
+
+unit: setup-dev ## pytest tests/unit
+	python -m pytest tests/unit
+
+docs: setup-dev ## write the pages of modules, plugins and roles anew from their sources
+	python tools/render_docs.py
+
+##### demo, molecule, integration and bench #####
+
+##### clean-up #####
+
+.PHONY: clean
+clean: ## remove what these targets made; the next set-up starts from nothing
+	rm -rf .venv .cache .ansible .hypothesis .pytest_cache .mypy_cache .ruff_cache $(MODEL)
+	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

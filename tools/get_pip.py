@@ -1,0 +1,8 @@
+# Copyright: (c) 2026, the baremetal.llm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Stands in for the get-pip.py that ansible-test would download: Python brings a pip of its own, and that one will do."""
+
+import ensurepip
+
+ensurepip.bootstrap()
