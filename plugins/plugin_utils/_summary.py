@@ -1,0 +1,95 @@
+# Copyright: (c) 2026, the baremetal.llm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a run did, as rows for people: from the results that the roles of this collection register on each host."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
+
+from ansible_collections.baremetal.llm.plugins.module_utils._listeners import endpoint
+from ansible_collections.baremetal.llm.plugins.module_utils._table import render
+
+_RELEASE_DIGITS = 12  # of the build key: enough to tell releases apart by eye
+
+
+class Row(TypedDict):
+    host: str
+    service: str
+    url: str
+    model: str
+    release: str
+    tokens_per_second: float | None
+    changed: list[str]
+
+
+def rows_of(variables: Mapping[str, Any]) -> list[Row]:
+    """One row for each service of the host with these variables, which are templated only when they are looked at."""
+    build = _registered(variables, "__llama_cpp_build")
+    units = _registered(variables, "__inference_started")
+    proofs = {proof["item"]["unit"]: proof for proof in _results(variables, "__inference_probed", "timings")}
+    rows = []
+    for written in _results(variables, "__inference_written", "unit"):
+        proof = proofs.get(written["unit"], {})
+        expected = written.get("expect") or {}
+        rows.append(
+            Row(
+                host=variables["inventory_hostname"],
+                service=written["item"],
+                url=_url(written["base_url"], expected.get("listen") or (), variables),
+                model=proof.get("server", {}).get("alias") or expected.get("alias") or "",
+                release=(build.get("build_key") or "")[:_RELEASE_DIGITS],
+                tokens_per_second=proof.get("timings", {}).get("tokens_per_second"),
+                changed=[
+                    *(["release"] if build.get("changed") else []),
+                    *(["configuration"] if written.get("changed") else []),
+                    *(verb for verb in ("enabled", "started", "restarted") if written["unit"] in units.get(verb, ())),
+                ],
+            )
+        )
+    return rows
+
+
+def _registered(variables: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    result: Mapping[str, Any] = variables.get(name, {})
+    return result
+
+
+def _results(variables: Mapping[str, Any], name: str, key: str) -> list[Mapping[str, Any]]:
+    """What the items of a loop returned. Those that did nothing, as the proofs in check mode, lack the key."""
+    return [result for result in _registered(variables, name).get("results", ()) if key in result]
+
+
+def _url(base_url: str, listen: Sequence[str], variables: Mapping[str, Any]) -> str:
+    """Where others reach the service. The probe asks on the host itself; an address that stands for all of the host's is its name here."""
+    scheme, _, local = base_url.partition("://")
+    address, _, port = (listen[0] if listen else local.rstrip("/")).rpartition(":")
+    address = address.removeprefix("[").removesuffix("]")
+    try:
+        anywhere = ipaddress.ip_address(address).is_unspecified
+    except ValueError:
+        anywhere = False
+    if anywhere:
+        address = str(variables.get("ansible_host", variables["inventory_hostname"]))
+    return f"{scheme}://{endpoint(address, int(port))}"
+
+
+def table(rows: Sequence[Mapping[str, Any]], *, check_mode: bool) -> list[str]:
+    """The rows as an aligned table."""
+    speed = "TOKENS/S"
+    headings = ("HOST", "SERVICE", "URL", "MODEL", "RELEASE", speed, "WOULD CHANGE" if check_mode else "CHANGED")
+    cells = [
+        (
+            row["host"],
+            row["service"],
+            row["url"],
+            row["model"] or "-",
+            row["release"] or "-",
+            "-" if row["tokens_per_second"] is None else f"{row['tokens_per_second']:.1f}",
+            ", ".join(row["changed"]) or "nothing",
+        )
+        for row in rows
+    ]
+    return render(headings, cells, numeric={speed})
