@@ -31,7 +31,7 @@ class Problem:
     remedy: str
 
     def __str__(self) -> str:
-        return f"{self.message}. {self.remedy}."
+        return f"{self.message}. {self.remedy}{'' if self.remedy.endswith('?') else '.'}"
 
     def as_dict(self) -> dict[str, str]:
         """The entry of a module's ``problems[]``."""

@@ -1,0 +1,21 @@
+# Copyright: (c) 2026, the baremetal.llm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import typing as t
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.baremetal.llm.plugins.module_utils._llama_server_options import static_problems
+from ansible_collections.baremetal.llm.plugins.module_utils._service import list_problems
+
+
+def service_problems(services: t.Any, ignore: t.Sequence[str] = ()) -> list[dict[str, str]]:
+    if not isinstance(services, list):
+        raise AnsibleFilterError(f"service_problems: inference_services has to be a list of services, not {type(services).__name__}")
+    return [problem.as_dict() for problem in list_problems(services, static_problems) if problem.code not in ignore]
+
+
+class FilterModule:
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
+        return {"service_problems": service_problems}

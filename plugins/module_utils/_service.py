@@ -1,0 +1,442 @@
+# Copyright: (c) 2026, the baremetal.llm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One entry of ``inference_services``: from the operator's dict to a typed value, and what is wrong with it.
+
+Everything here is true of every engine and every manager. The dict is read tolerantly, so that one look tells all that is wrong.
+
+Note: this module_util is private and not part of the collection's public interface.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ansible_collections.baremetal.llm.plugins.module_utils._listeners import Listener, clashing, endpoint
+from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, error, warning
+
+ENGINES = ("llama_server", "vllm")
+MANAGERS = ("systemd", "compose")
+ULIMITS = (
+    "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice",
+    "nofile", "nproc", "rss", "rtprio", "rttime", "sigpending", "stack",
+)  # fmt: skip
+
+_KEYS = ("name", "engine", "manager", "model", "gpus", "host", "port", "api_key", "options", "environment", "resources", "image")
+_MODEL_KEYS = ("repo_id", "revision", "file", "mmproj")
+_RESOURCE_KEYS = ("cpus", "memory", "shm_size", "ulimits")
+
+# Compose accepts only lower-case project names; a unit's name must not hold "@" (a template) or "/" (a path).
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?")
+_GPU = re.compile(r"\d+|(?:GPU|MIG)-[0-9A-Za-z/-]+")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(KiB|MiB|GiB|TiB)")
+_UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+
+# What the unit sets itself; the operator's value would break it, or be overridden without a word.
+_OWNED_VARIABLES = {
+    "HOME": "the service's home is its state directory",
+    "XDG_CONFIG_HOME": "it keeps stray configuration files out",
+    "CREDENTIALS_DIRECTORY": "systemd sets it",
+    "INFERENCE_CONFIG_DIGEST": "it tells which configuration the process runs with",
+    "CUDA_VISIBLE_DEVICES": "use the service's key gpus",
+    "CUDA_DEVICE_ORDER": "use the service's key gpus",
+}
+_SECRET_VARIABLE = re.compile(r"(?:^|_)(?:TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|PRIVATE_KEY)$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Model:
+    file: str
+    mmproj: str | None
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The files that the engine opens, by the key that names them."""
+        named = {"model.file": self.file}
+        return named if self.mmproj is None else {**named, "model.mmproj": self.mmproj}
+
+
+@dataclass(frozen=True)
+class Resources:
+    cpus: float | None
+    memory_bytes: int | None
+    ulimits: Mapping[str, int]
+    """By their names in Docker, which are the kernel's; -1 is no limit."""
+
+
+@dataclass(frozen=True)
+class Service:
+    name: str
+    engine: str
+    manager: str
+    model: Model
+    gpus: tuple[str, ...]
+    addresses: tuple[str, ...]
+    port: int
+    api_key: str | None
+    options: Mapping[str, Any]
+    environment: Mapping[str, str]
+    resources: Resources
+
+    @property
+    def listen(self) -> list[str]:
+        return [endpoint(address, self.port) for address in self.addresses]
+
+    @property
+    def local_address(self) -> str:
+        """An address at which the host itself reaches the service."""
+        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.addresses[0], self.addresses[0])
+
+    @property
+    def only_local(self) -> bool:
+        return all(ipaddress.ip_address(address).is_loopback for address in self.addresses)
+
+
+def unit_name(name: str) -> str:
+    return f"inference-{name}.service"
+
+
+def name_problem(name: object) -> Problem | None:
+    if isinstance(name, str) and _NAME.fullmatch(name):
+        return None
+    return error(
+        "name_invalid",
+        f"name: {name!r} cannot name a service",
+        "Use 1 to 63 lower-case letters, digits, '-', '_' and '.', with a letter or digit at both ends",
+    )
+
+
+def text_problem(where: str, text: str) -> Problem | None:
+    """A text that goes into a unit file must be one line, and must not be read by systemd as more than itself."""
+    if any(unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} for character in text):
+        return error(
+            "unsafe_text",
+            f"{where} holds a line break or another control character, which would add lines of its own to the unit file",
+            "Write it on one line; a longer text goes into a file on the host that the option's *_file form names",
+        )
+    if "%" in text:
+        return error(
+            "unsafe_text",
+            f"{where} holds '%', which systemd would replace in the unit file",
+            "Leave it out; a text that needs it goes into a file on the host that the option's *_file form names",
+        )
+    return None
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """The sentence that ends the remedy for a misspelt word, or nothing."""
+    close = difflib.get_close_matches(word, list(known), n=3, cutoff=0.6)
+    return f"Did you mean {' or '.join(close)}?" if close else ""
+
+
+def parse(raw: object) -> tuple[Service | None, list[Problem]]:
+    """The service that the dict describes, and what is wrong or doubtful in it. With errors, the service is for further looks only."""
+    reader = _Reader()
+    return reader.service(raw), reader.problems
+
+
+def list_problems(raw: Sequence[object], engine_problems: Callable[[Service], Iterable[Problem]]) -> list[Problem]:
+    """What is wrong with the services of one host, each on its own and with each other; every message names its service."""
+    found: list[Problem] = []
+    services: list[Service] = []
+    for index, entry in enumerate(raw):
+        service, problems = parse(entry)
+        label = f"inference_services[{index}]"
+        if service is not None:
+            label = service.name if name_problem(service.name) is None else label
+            problems += [*engine_problems(service), *_clash_problems(service, services)]
+            services.append(service)
+        found += [replace(problem, message=f"{label}: {problem.message}") for problem in problems]
+    return found
+
+
+def _clash_problems(service: Service, earlier: Iterable[Service]) -> Iterator[Problem]:
+    for other in earlier:
+        held = [Listener(address, other.port, 0) for address in other.addresses]
+        if service.name == other.name:
+            yield error("duplicate_name", f"name: {service.name!r} is the name of two services of this host", "Give each its own")
+        elif service.port and any(clashing(held, address, service.port) for address in service.addresses):
+            remedy = "Give one of them another port, or addresses (host) that do not overlap"
+            yield error("duplicate_port", f"port: {service.port} is also the port of {other.name}", remedy)
+
+
+class _Reader:
+    """Reads one dict and notes what is wrong on the way. A value that cannot be read is replaced by a harmless one."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+
+    def service(self, raw: object) -> Service | None:
+        if not isinstance(raw, Mapping):
+            self.wrong_type("service", raw, "a dict")
+            return None
+        self.known_keys("", raw, _KEYS)
+        name = raw.get("name")
+        self.note(name_problem(name))
+        engine = self.choice(raw, "engine", ENGINES, "llama_server")
+        manager = self.choice(raw, "manager", MANAGERS, "systemd")
+        self.not_yet("engine", engine, "vllm", "llama_server")
+        self.not_yet("manager", manager, "compose", "systemd")
+        service = Service(
+            name=str(name),
+            engine=engine,
+            manager=manager,
+            model=self.model(self.mapping("model", raw.get("model"))),
+            gpus=self.gpus(raw.get("gpus")),
+            addresses=self.addresses(raw.get("host")),
+            port=self.port(raw.get("port")),
+            api_key=self.api_key(raw.get("api_key")),
+            options=self.options(self.mapping("options", raw.get("options"))),
+            environment=self.environment(self.mapping("environment", raw.get("environment"))),
+            resources=self.resources(self.mapping("resources", raw.get("resources")), manager),
+        )
+        if raw.get("image") is not None and manager == "systemd":
+            self.ignored("image", "nothing is pulled for a service that systemd runs")
+        if service.api_key is None and "api_key" not in self.codes() and not service.only_local:
+            self.note(
+                warning(
+                    "no_api_key",
+                    f"the service listens on {', '.join(service.listen)} without an api_key: whoever reaches it can use it",
+                    "Set api_key, or host: 127.0.0.1",
+                )
+            )
+        return service
+
+    def model(self, raw: Mapping[str, Any]) -> Model:
+        self.known_keys("model.", raw, _MODEL_KEYS)
+        if raw.get("repo_id") is not None:
+            self.note(
+                error(
+                    "not_supported_yet",
+                    f"model.repo_id: {raw['repo_id']!r} is on a hub, and models are not fetched yet",
+                    "Download it to the host, give model.file its absolute path there, and leave repo_id out",
+                )
+            )
+        elif raw.get("revision") is not None:
+            self.ignored("model.revision", "it belongs to a model.repo_id")
+        return Model(file=self.path("model.file", raw.get("file"), raw) or "/", mmproj=self.path("model.mmproj", raw.get("mmproj"), raw))
+
+    def path(self, where: str, value: object, model: Mapping[str, Any]) -> str | None:
+        if value is None:
+            if where == "model.file":
+                self.note(error("missing_key", "model.file is missing", "Give the absolute path of the GGUF file on the host"))
+            return None
+        text = self.text(where, value)
+        if not text.startswith("/") and model.get("repo_id") is None:
+            self.note(error("path_relative", f"{where}: {text!r} is not an absolute path", "Give the file's absolute path on the host"))
+        return text
+
+    def gpus(self, raw: object) -> tuple[str, ...]:
+        if raw is None:
+            return ()
+        if not isinstance(raw, Sequence) or isinstance(raw, str):
+            self.wrong_type("gpus", raw, "a list of indices or UUIDs, [] for none")
+            return ()
+        for gpu in raw:
+            if isinstance(gpu, bool) or not _GPU.fullmatch(str(gpu)):
+                self.note(error("gpu_invalid", f"gpus: {gpu!r} names no GPU", "Use the index or the UUID that `nvidia-smi -L` prints"))
+        return tuple(str(gpu) for gpu in raw)
+
+    def addresses(self, raw: object) -> tuple[str, ...]:
+        addresses = []
+        for item in self.text("host", "127.0.0.1" if raw is None else raw).split(","):
+            # What "localhost" stands for depends on the resolver; an address does not.
+            word = "127.0.0.1" if item.strip() == "localhost" else item.strip()
+            try:
+                addresses.append(str(ipaddress.ip_address(word)))
+            except ValueError:
+                self.note(
+                    error(
+                        "host_invalid",
+                        f"host: {item.strip()!r} is not an IP address",
+                        "Use an address of the host, 0.0.0.0 for all of them, or several separated by commas",
+                    )
+                )
+        return tuple(addresses) or ("127.0.0.1",)
+
+    def port(self, raw: object) -> int:
+        if raw is None:
+            self.note(error("missing_key", "port is missing", "Give the TCP port that the service listens on"))
+            return 0
+        if isinstance(raw, bool) or not re.fullmatch(r"\d+", str(raw)) or not 1 <= int(str(raw)) <= 65535:
+            self.note(error("port_invalid", f"port: {raw!r} is not a TCP port", "Use a number from 1 to 65535"))
+            return 0
+        return int(str(raw))
+
+    def api_key(self, raw: object) -> str | None:
+        """Never tells the key, not even a wrong one."""
+        if raw is None:
+            return None
+        reason = _api_key_reason(raw)
+        if reason:
+            self.note(
+                error("api_key_invalid", f"api_key {reason}", "Use one line of printable ASCII, such as `openssl rand -hex 32` prints")
+            )
+            return None
+        return str(raw)
+
+    def options(self, raw: Mapping[str, Any]) -> Mapping[str, Any]:
+        for key, value in raw.items():
+            for text in (key, *_texts(value)):
+                self.note(text_problem(f"options.{key!s}" if text_problem("", str(key)) is None else "the name of an option", str(text)))
+        return {str(key): value for key, value in raw.items()}
+
+    def environment(self, raw: Mapping[str, Any]) -> Mapping[str, str]:
+        variables = {}
+        for key, value in raw.items():
+            where = f"environment.{key}"
+            if not _VARIABLE.fullmatch(str(key)):
+                self.note(error("environment_invalid", f"environment: {key!r} cannot name a variable", "Use letters, digits and '_'"))
+            elif key in _OWNED_VARIABLES:
+                self.note(error("environment_owned", f"{where} is set by the unit: {_OWNED_VARIABLES[key]}", "Leave it out"))
+            elif _SECRET_VARIABLE.search(key):
+                self.note(
+                    error(
+                        "environment_secret",
+                        f"{where} looks like a secret, and every user of the host can read a unit's environment",
+                        "Leave it out; the service's own key goes into api_key, which is passed as a credential",
+                    )
+                )
+            elif isinstance(value, bool) or not isinstance(value, (str, int, float)):
+                self.wrong_type(where, value, "a text; put it in quotes")
+            else:
+                variables[key] = self.text(where, value)
+        return variables
+
+    def resources(self, raw: Mapping[str, Any], manager: str) -> Resources:
+        self.known_keys("resources.", raw, _RESOURCE_KEYS)
+        if raw.get("shm_size") is not None:
+            self.size("resources.shm_size", raw["shm_size"])
+            if manager == "systemd":
+                self.ignored("resources.shm_size", "a service that systemd runs shares the host's /dev/shm")
+        return Resources(
+            cpus=self.cpus(raw.get("cpus")),
+            memory_bytes=self.size("resources.memory", raw.get("memory")),
+            ulimits=self.ulimits(self.mapping("resources.ulimits", raw.get("ulimits"))),
+        )
+
+    def cpus(self, raw: object) -> float | None:
+        if raw is None:
+            return None
+        try:
+            cpus = float("nan") if isinstance(raw, bool) else float(str(raw))
+        except ValueError:
+            cpus = float("nan")
+        if not 0.01 <= cpus <= 65536:  # systemd counts in whole percent of one CPU; also false for nan
+            self.note(error("size_invalid", f"resources.cpus: {raw!r} is not a number of CPUs", "Use a number such as 8 or 1.5"))
+            return None
+        return cpus
+
+    def size(self, where: str, raw: object) -> int | None:
+        if raw is None:
+            return None
+        match = _SIZE.fullmatch(str(raw))
+        if match:
+            return int(float(match[1]) * _UNITS[match[2]])
+        if not isinstance(raw, bool) and re.fullmatch(r"[1-9]\d*", str(raw)):
+            return int(str(raw))
+        self.note(error("size_invalid", f"{where}: {raw!r} is not a size", "Use a number and its unit, such as 128GiB or 512MiB"))
+        return None
+
+    def ulimits(self, raw: Mapping[str, Any]) -> Mapping[str, int]:
+        limits = {}
+        for key, value in raw.items():
+            if key not in ULIMITS:
+                self.note(
+                    error(
+                        "unknown_key",
+                        f"resources.ulimits.{key} is not a limit",
+                        suggestion(str(key), ULIMITS) or f"Use {', '.join(ULIMITS)}",
+                    )
+                )
+            elif isinstance(value, bool) or not re.fullmatch(r"-1|\d+", str(value)):
+                self.wrong_type(f"resources.ulimits.{key}", value, "a whole number, or -1 for no limit")
+            else:
+                limits[key] = int(str(value))
+        return limits
+
+    # -- the small parts ---------------------------------------------------------------------------------------------
+
+    def note(self, problem: Problem | None) -> None:
+        if problem is not None:
+            self.problems.append(problem)
+
+    def codes(self) -> set[str]:
+        return {problem.code for problem in self.problems}
+
+    def wrong_type(self, where: str, value: object, wanted: str) -> None:
+        self.note(error("wrong_type", f"{where}: {value!r} is {_kind(value)}", f"Give {wanted}"))
+
+    def ignored(self, where: str, why: str) -> None:
+        self.note(warning("setting_ignored", f"{where} has no effect: {why}", "Leave it out"))
+
+    def not_yet(self, where: str, value: str, unsupported: str, instead: str) -> None:
+        if value == unsupported:
+            self.note(error("not_supported_yet", f"{where}: {value} is not supported yet", f"Use {where}: {instead}"))
+
+    def known_keys(self, prefix: str, raw: Mapping[str, Any], known: Sequence[str]) -> None:
+        for key in raw:
+            if key not in known:
+                remedy = suggestion(str(key), known) or f"Known are {', '.join(known)}"
+                self.note(error("unknown_key", f"{prefix}{key} is not a key of a service", remedy))
+
+    def mapping(self, where: str, value: object) -> Mapping[str, Any]:
+        if value is None:
+            return {}
+        if isinstance(value, Mapping):
+            return value
+        self.wrong_type(where, value, "a dict")
+        return {}
+
+    def choice(self, raw: Mapping[str, Any], key: str, choices: Sequence[str], default: str) -> str:
+        value = default if raw.get(key) is None else raw[key]
+        if value not in choices:
+            self.note(error("wrong_type", f"{key}: {value!r} is not known", f"Use {' or '.join(choices)}"))
+            return default
+        return str(value)
+
+    def text(self, where: str, value: object) -> str:
+        if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+            self.wrong_type(where, value, "a text")
+            return ""
+        self.note(text_problem(where, str(value)))
+        return str(value)
+
+
+def _api_key_reason(raw: object) -> str:
+    if not isinstance(raw, str):
+        return "is not a text"
+    if not raw:
+        return "is empty, which would leave the service open"
+    if not all("!" <= character <= "~" for character in raw):
+        return "holds a space, a line break or another character that HTTP clients do not send unchanged"
+    if raw.startswith("#"):
+        return "starts with '#', which the engine's key file takes for a comment"
+    return ""
+
+
+def _texts(value: object) -> list[str]:
+    """Every text inside an option's value."""
+    if isinstance(value, Mapping):
+        return [text for key, inner in value.items() for text in (str(key), *_texts(inner))]
+    if isinstance(value, (list, tuple)):
+        return [text for inner in value for text in _texts(inner)]
+    return [value] if isinstance(value, str) else []
+
+
+def _kind(value: object) -> str:
+    if value is None:
+        return "nothing"
+    names = {bool: "true/false", int: "a number", float: "a number", str: "a text"}
+    for kind, name in names.items():
+        if isinstance(value, kind):
+            return name
+    return "a dict" if isinstance(value, Mapping) else "a list"

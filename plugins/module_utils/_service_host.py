@@ -1,0 +1,134 @@
+# Copyright: (c) 2026, the baremetal.llm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What of a host stands in the way of a service: its model, its binary, its port.
+
+Note: this module_util is private and not part of the collection's public interface.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from ansible_collections.baremetal.llm.plugins.module_utils._command import run
+from ansible_collections.baremetal.llm.plugins.module_utils._gguf import NotGgufError, trained_context
+from ansible_collections.baremetal.llm.plugins.module_utils._listeners import Listener, clashing, endpoint, listeners, owners
+from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, Severity, error
+from ansible_collections.baremetal.llm.plugins.module_utils._service import Service
+from ansible_collections.baremetal.llm.plugins.module_utils._systemd import Systemd
+from ansible_collections.baremetal.llm.plugins.module_utils._unit_file import exec_start
+
+# ProtectHome= and PrivateTmp= hide these from the service.
+_HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")
+
+
+def binary_problems(binary: str) -> Iterator[Problem]:
+    if hidden := _hidden_below(binary):
+        message = f"binary: {binary} lies below {hidden}, which the service does not see"
+        yield error("binary_hidden", message, "Build it elsewhere, such as below /opt/llama.cpp")
+    elif os.path.isdir(binary):
+        yield error("binary_unusable", f"binary: {binary} is a directory", "Give the path of llama-server itself")
+    elif not os.path.exists(binary):
+        remedy = "Build llama.cpp first (baremetal.llm.llama_build), and give the path of its llama-server"
+        yield error("binary_missing", f"binary: {binary} is not there", remedy)
+    elif not os.access(binary, os.X_OK):
+        yield error("binary_unusable", f"binary: {binary} is not executable", f"chmod 0755 {binary}, or build it again")
+
+
+def model_problems(service: Service, user: str, missing: Severity = Severity.ERROR) -> Iterator[Problem]:
+    """``missing`` is what a missing file is: in check mode, a task before this one may still have to bring it."""
+    for where, path in service.model.files.items():
+        yield from _file_problems(where, path, user, missing)
+
+
+def _hidden_below(path: str) -> str | None:
+    names = (f"{path}/", f"{os.path.realpath(path)}/")  # the path itself and what it links to
+    return next((hidden for hidden in _HIDDEN for name in names if name.startswith(f"{hidden}/")), None)
+
+
+def _file_problems(where: str, path: str, user: str, missing: Severity) -> Iterator[Problem]:
+    if hidden := _hidden_below(path):
+        message = f"{where}: {path} lies below {hidden}, which the service does not see"
+        yield error("model_hidden", message, "Put it elsewhere, such as below /srv/models")
+        return
+    if os.path.isdir(path):
+        yield error(
+            "model_is_directory", f"{where}: {path} is a directory", "Give the GGUF file in it; the first shard of a split model is enough"
+        )
+        return
+    if not os.path.exists(path):
+        yield Problem("model_missing", missing, f"{where}: {path} is not there", "Put the file on the host, or correct the path")
+        return
+    try:
+        trained_context(path)
+    except NotGgufError as reason:
+        yield error("model_not_gguf", f"{where}: {path} is not a GGUF file: it {reason}", "Download it again, or correct the path")
+        return
+    if not readable(path, user):
+        remedy = f"Allow it: `sudo -u {user} test -r {path}` has to succeed, directories included"
+        yield error("model_unreadable", f"{where}: {path} cannot be read by the user {user}, as which the service runs", remedy)
+
+
+def readable(path: str, user: str) -> bool:
+    """Whether the kernel lets this user read the file: ACLs and every directory on the way included."""
+    if os.geteuid() != 0:
+        return os.access(path, os.R_OK)
+    try:
+        account = pwd.getpwnam(user)
+    except KeyError:  # it is created before the service starts, and until then there is nothing to ask
+        return True
+    as_user = ["setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--init-groups", "--"]
+    return run([*as_user, "test", "-r", path]).rc == 0
+
+
+def model_context(service: Service) -> int | None:
+    """The context length that the model was trained with, where there is a model to ask."""
+    try:
+        return trained_context(service.model.file)
+    except OSError:
+        return None
+
+
+def port_problems(service: Service, unit: str, systemd: Systemd) -> Iterator[Problem]:
+    """Whoever else listens where the service is to listen; the service itself may."""
+    found = listeners()
+    held = {listener for address in service.addresses for listener in clashing(found, address, service.port)}
+    holders = owners([listener.inode for listener in held]) if held else {}
+    for listener in sorted(held):
+        process = holders.get(listener.inode)
+        owner = systemd.unit_of(process.pid) if process else None
+        if owner == unit:
+            continue
+        holder = f"{process}{f' of {owner}' if owner else ''}" if process else "a process that cannot be told"
+        yield error(
+            "port_in_use",
+            f"port: {endpoint(listener.address, listener.port)} is held by {holder}",
+            "Stop it, or give the service another port",
+        )
+
+
+def other_service_problems(service: Service, units: Iterable[Path]) -> Iterator[Problem]:
+    """Services of this host that are to listen at the same place, running or not."""
+    for path in units:
+        try:
+            argv = exec_start(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError):
+            continue
+        port = _value_of("--port", argv)
+        if port is None or not port.isdecimal():
+            continue
+        theirs = [Listener(address, int(port), 0) for address in (_value_of("--host", argv) or "127.0.0.1").split(",")]
+        if any(clashing(theirs, address, service.port) for address in service.addresses):
+            yield error(
+                "port_of_other_service",
+                f"port: {service.port} is already the port of {path.name} on this host",
+                "Give one of them another port, or remove that service with state: absent",
+            )
+
+
+def _value_of(flag: str, argv: Sequence[str]) -> str | None:
+    return argv[argv.index(flag) + 1] if flag in argv[:-1] else None

@@ -1,0 +1,567 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the baremetal.llm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: inference_service
+short_description: The files of one inference service, checked before they go live
+version_added: 0.1.0
+description:
+  - Turns one service into a hardened systemd unit and, with an API key, a file that only root can read and that the process is given as a
+    systemd credential.
+  - Everything is checked before anything is changed. The options are checked against what the binary's own C(--help) lists, the model is
+    looked at, the port must be free, and the unit has to pass C(systemd-analyze verify).
+  - It neither starts nor restarts a service, and tells with RV(restart_required) when that is due. Only O(state=absent) stops one.
+extends_documentation_fragment:
+  - baremetal.llm.attributes
+options:
+  service:
+    description: The service, one entry of the inventory variable C(inference_services).
+    type: dict
+    required: true
+    suboptions:
+      name:
+        description: Its name, of lower-case letters, digits, C(-), C(_) and C(.). The unit is called C(inference-<name>.service), and the
+          API presents the model under this name unless O(service.options) has an C(alias).
+        type: str
+        required: true
+      engine:
+        description: What serves the model. V(vllm) is not supported yet.
+        type: str
+        choices: [llama_server, vllm]
+        default: llama_server
+      manager:
+        description: What runs the engine. V(compose) is not supported yet.
+        type: str
+        choices: [systemd, compose]
+        default: systemd
+      model:
+        description: The model. Required unless O(state=absent) or O(state=reverted).
+        type: dict
+        suboptions:
+          file:
+            description: Absolute path of the GGUF file on the host; of a split model, the first shard.
+            type: str
+          mmproj:
+            description: Absolute path of the multimodal projector of a vision model.
+            type: str
+          repo_id:
+            description: Repository on the Hugging Face hub. Not supported yet.
+            type: str
+          revision:
+            description: Commit, branch or tag of O(service.model.repo_id).
+            type: str
+      gpus:
+        description: The GPUs that the service sees, by index or UUID; none for a service on the CPU.
+        type: list
+        elements: str
+        default: []
+      host:
+        description: IP addresses to listen on, separated by commas.
+        type: str
+        default: 127.0.0.1
+      port:
+        description: TCP port to listen on. Required unless O(state=absent) or O(state=reverted).
+        type: int
+      api_key:
+        description: The key that clients have to send. Without one, whoever reaches the port can use the service.
+        type: str
+      options:
+        description:
+          - The engine's own long flags, with underscores for dashes.
+          - V(true) gives the flag and V(false) its negative form as listed by C(--help); a flag that takes V(on) and V(off) gets these.
+          - A list is written as the flag takes lists, with commas or by repeating the flag, and a dict as JSON.
+        type: dict
+        default: {}
+      environment:
+        description: Environment variables of the process. They are readable by every user of the host, so secrets are refused.
+        type: dict
+        default: {}
+      resources:
+        description: What the service may use at most.
+        type: dict
+        default: {}
+        suboptions:
+          cpus:
+            description: Number of CPUs.
+            type: float
+          memory:
+            description: Memory, such as V(128GiB) or V(512MiB).
+            type: str
+          shm_size:
+            description: Size of C(/dev/shm) in a container. It has no effect with O(service.manager=systemd).
+            type: str
+          ulimits:
+            description: Limits of the process by their names in Docker, such as C(memlock) or C(nofile); V(-1) is no limit.
+            type: dict
+            default: {}
+      image:
+        description: Container image. It has no effect with O(service.manager=systemd).
+        type: str
+  binary:
+    description:
+      - Absolute path of C(llama-server). Links are followed, so that the unit is bound to one release.
+      - In check mode it may still be missing; the options are then not checked against it.
+      - Required unless O(state=absent) or O(state=reverted).
+    type: path
+  state:
+    description:
+      - V(present) writes the files.
+      - V(reverted) puts back the files that the service last ran with, when V(present) has replaced them. It is what a deployment does when
+        the new ones turn out not to serve.
+      - V(absent) stops the service and removes its files, its state included.
+    type: str
+    choices: [present, reverted, absent]
+    default: present
+  user:
+    description: The user that the process runs as.
+    type: str
+    default: inference
+  group:
+    description: The group that the process runs as.
+    type: str
+    default: inference
+  unit_directory:
+    description: Where units go.
+    type: path
+    default: /etc/systemd/system
+  config_directory:
+    description: Where the directory of the service goes that holds the API key and the files kept for O(state=reverted).
+    type: path
+    default: /etc/inference
+  state_directory:
+    description: Where the home of the service goes, the only place where it can write. It has to be below C(/var/lib).
+    type: path
+    default: /var/lib/inference
+author:
+  - the baremetal.llm contributors (@baremetal-llm)
+seealso:
+  - module: baremetal.llm.inference_units
+  - module: baremetal.llm.inference_probe
+  - plugin: baremetal.llm.service_problems
+    plugin_type: filter
+"""
+
+EXAMPLES = r"""
+- name: A chat model on the CPU, for this host only
+  baremetal.llm.inference_service:
+    service:
+      name: chat
+      model:
+        file: /srv/models/chat-q4_k_m.gguf
+      port: 8080
+      options:
+        ctx_size: 16384
+        parallel: 2
+    binary: /opt/llama.cpp/current/bin/llama-server
+  register: chat
+
+- name: A vision model on the first GPU, for the network
+  baremetal.llm.inference_service:
+    service:
+      name: vision
+      model:
+        file: /srv/models/vision-q4_k_m.gguf
+        mmproj: /srv/models/vision-mmproj-f16.gguf
+      gpus: [0]
+      host: 0.0.0.0
+      port: 8008
+      api_key: "{{ vault_vision_api_key }}"
+      options:
+        ctx_size: 32768
+        parallel: 8
+        flash_attn: 'on'
+        load_mode: mmap+mlock
+        metrics: true
+      resources:
+        memory: 64GiB
+    binary: /opt/llama.cpp/current/bin/llama-server
+
+- name: Back to what it last ran with
+  baremetal.llm.inference_service:
+    service:
+      name: chat
+    state: reverted
+
+- name: Gone
+  baremetal.llm.inference_service:
+    service:
+      name: chat
+    state: absent
+"""
+
+RETURN = r"""
+unit:
+  description: Name of the unit.
+  type: str
+  returned: always
+  sample: inference-chat.service
+files:
+  description: The files of the service; with O(state=absent) what was removed.
+  type: list
+  elements: str
+  returned: always
+  sample: [/etc/systemd/system/inference-chat.service, /etc/inference/chat/api-key]
+argv:
+  description: The command of the unit. It names the file that holds the API key, and never the key.
+  type: list
+  elements: str
+  returned: with O(state=present) and O(state=reverted)
+restart_required:
+  description: Whether the service has to be started or restarted to run as its files say, also when an earlier run was cut short before it
+    did so.
+  type: bool
+  returned: always
+daemon_reload_required:
+  description: Whether systemd has yet to read the unit.
+  type: bool
+  returned: always
+reverted:
+  description: Whether there was something to go back to.
+  type: bool
+  returned: with O(state=reverted)
+base_url:
+  description: Where the host itself reaches the API.
+  type: str
+  returned: with O(state=present)
+  sample: http://127.0.0.1:8080
+expect:
+  description: What M(baremetal.llm.inference_probe) can check, in the form of its parameter of this name.
+  type: dict
+  returned: with O(state=present)
+  contains:
+    alias:
+      description: The name of the model in the API.
+      type: str
+    n_ctx:
+      description: Tokens per slot; none where only the running server can tell.
+      type: int
+    slots:
+      description: How many requests are served at once.
+      type: int
+    listen:
+      description: Addresses and ports.
+      type: list
+      elements: str
+  sample: {alias: chat, n_ctx: 8192, slots: 2, listen: ["127.0.0.1:8080"]}
+release:
+  description: The directory of the release that O(binary) belongs to.
+  type: str
+  returned: with O(state=present)
+  sample: /opt/llama.cpp/releases/0a1b2c3d4e5f
+problems:
+  description: What was found; errors only when the module fails.
+  type: list
+  elements: dict
+  returned: always
+  contains:
+    code:
+      description: Stable name of the kind of problem.
+      type: str
+    severity:
+      description: V(error) or V(warning).
+      type: str
+    message:
+      description: What is.
+      type: str
+    remedy:
+      description: What to do.
+      type: str
+"""
+
+import os
+import typing as t
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.baremetal.llm.plugins.module_utils._command import run
+from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
+from ansible_collections.baremetal.llm.plugins.module_utils._llama_server_help import Flags, parse_help
+from ansible_collections.baremetal.llm.plugins.module_utils._llama_server_options import (
+    alias,
+    arguments,
+    base_url,
+    context_problems,
+    environment_problems,
+    locks_memory,
+    owned_problems,
+    rule_problems,
+    slots,
+)
+from ansible_collections.baremetal.llm.plugins.module_utils._problems import (
+    Problem,
+    Severity,
+    error,
+    errors,
+    failure_message,
+    warning,
+    warnings,
+)
+from ansible_collections.baremetal.llm.plugins.module_utils._service import Service, name_problem, parse, text_problem, unit_name
+from ansible_collections.baremetal.llm.plugins.module_utils._service_files import Content, ServiceFiles, runs
+from ansible_collections.baremetal.llm.plugins.module_utils._service_host import (
+    binary_problems,
+    model_context,
+    model_problems,
+    other_service_problems,
+    port_problems,
+)
+from ansible_collections.baremetal.llm.plugins.module_utils._systemd import Systemd, UnitStatus
+from ansible_collections.baremetal.llm.plugins.module_utils._unit_file import (
+    KEY_FILE,
+    Account,
+    Places,
+    exec_start,
+    render,
+    stated_digest,
+)
+
+HELP_TIMEOUT = 60.0  # seconds; a CUDA build looks for its devices first
+STATE_ROOT = "/var/lib/"
+
+ARGUMENT_SPEC: dict[str, t.Any] = {
+    "service": {
+        "type": "dict",
+        "required": True,
+        "options": {
+            "name": {"type": "str", "required": True},
+            "engine": {"type": "str", "choices": ["llama_server", "vllm"], "default": "llama_server"},
+            "manager": {"type": "str", "choices": ["systemd", "compose"], "default": "systemd"},
+            "model": {
+                "type": "dict",
+                "options": {
+                    "file": {"type": "str"},
+                    "mmproj": {"type": "str"},
+                    "repo_id": {"type": "str"},
+                    "revision": {"type": "str"},
+                },
+            },
+            "gpus": {"type": "list", "elements": "str", "default": []},
+            "host": {"type": "str", "default": "127.0.0.1"},
+            "port": {"type": "int"},
+            "api_key": {"type": "str", "no_log": True},
+            "options": {"type": "dict", "default": {}},
+            "environment": {"type": "dict", "default": {}},
+            "resources": {
+                "type": "dict",
+                "default": {},
+                "options": {
+                    "cpus": {"type": "float"},
+                    "memory": {"type": "str"},
+                    "shm_size": {"type": "str"},
+                    "ulimits": {"type": "dict", "default": {}},
+                },
+            },
+            "image": {"type": "str"},
+        },
+    },
+    "binary": {"type": "path"},
+    "state": {"type": "str", "choices": ["present", "reverted", "absent"], "default": "present"},
+    "user": {"type": "str", "default": "inference"},
+    "group": {"type": "str", "default": "inference"},
+    "unit_directory": {"type": "path", "default": "/etc/systemd/system"},
+    "config_directory": {"type": "path", "default": "/etc/inference"},
+    "state_directory": {"type": "path", "default": "/var/lib/inference"},
+}
+
+
+class ProblemsError(Exception):
+    """What was found makes going on pointless."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__(failure_message(problems))
+        self.problems = problems
+
+
+class InferenceService:
+    """One run of the module: look, decide, then change."""
+
+    def __init__(self, module: AnsibleModule, systemd: Systemd) -> None:
+        self.params = module.params
+        self.check_mode = module.check_mode
+        self.systemd = systemd
+        self.problems: list[Problem] = []
+        name = self.params["service"]["name"]
+        self.demand(name_problem(name), *self.parameter_problems())
+        self.unit = unit_name(name)
+        self.files = ServiceFiles(name, *(Path(self.params[key]) for key in ("unit_directory", "config_directory", "state_directory")))
+
+    def run(self) -> dict[str, t.Any]:
+        states = {"present": self.present, "reverted": self.reverted, "absent": self.absent}
+        result = states[self.params["state"]]()
+        return {"unit": self.unit, "problems": [problem.as_dict() for problem in self.problems], **result}
+
+    # -- states --------------------------------------------------------------------------------------------------------
+
+    def present(self) -> dict[str, t.Any]:
+        service = self.checked_service()
+        binary = os.path.realpath(self.params["binary"])
+        flags = self.flags(binary)
+        lines, found = arguments(service, flags, KEY_FILE)
+        trained = model_context(service)
+        self.demand(
+            *owned_problems(service.options, flags),
+            *environment_problems(service.environment, flags),
+            *rule_problems(service, flags),
+            *context_problems(service, flags, trained),
+            *found,
+            *other_service_problems(service, self.files.other_units()),
+            *port_problems(service, self.unit, self.systemd),
+        )
+        release = os.path.dirname(binary)
+        release = os.path.dirname(release) if os.path.basename(release) == "bin" else release
+        text = render(
+            service,
+            [[binary], *lines],
+            Account(self.params["user"], self.params["group"]),
+            Places(release, str(self.files.state), str(self.files.key)),
+            systemd=self.systemd.version(),
+            base_url=base_url(service, flags),
+            locks_memory=locks_memory(service),
+        )
+        wanted = Content(text, None if service.api_key is None else f"{service.api_key}\n".encode())
+        capacity = slots(service, flags, trained)
+        return {
+            "argv": [binary, *(word for line in lines for word in line)],
+            "base_url": base_url(service, flags),
+            "expect": {"alias": alias(service, flags), "n_ctx": capacity.tokens, "slots": capacity.count, "listen": service.listen},
+            "release": release,
+            **self.apply(wanted, verify=flags is not None),
+        }
+
+    def reverted(self) -> dict[str, t.Any]:
+        previous = self.files.previous()
+        if previous.unit is None:
+            live = self.files.live()
+            return {"argv": exec_start(live.unit or ""), "reverted": False, **self.apply(live, verify=False)}
+        result = {"argv": exec_start(previous.unit), "reverted": True, **self.apply(previous, verify=True, keep=False)}
+        if not self.check_mode:
+            self.files.drop_previous()
+        return {**result, "changed": True}
+
+    def absent(self) -> dict[str, t.Any]:
+        status = self.systemd.status(self.unit)
+        there = self.files.everything()
+        changed = bool(there) or status.active
+        diff = self.diff(self.files.live(), Content())
+        if changed and not self.check_mode:
+            if status.active:
+                self.systemd.stop(self.unit)
+            self.files.remove()
+            self.systemd.forget(self.unit)
+        return {
+            "changed": changed,
+            "files": [str(path) for path in there],
+            "restart_required": False,
+            "daemon_reload_required": False,
+            "diff": diff,
+        }
+
+    def apply(self, wanted: Content, *, verify: bool, keep: bool = True) -> dict[str, t.Any]:
+        """Make the files say this, and tell what it means for the running service."""
+        live = self.files.live()
+        status = self.systemd.status(self.unit)
+        pending = self.files.pending(wanted)
+        self.warn_of_drop_ins(status)
+        if verify and wanted.unit is not None and self.files.unit in pending:
+            self.systemd.verify(self.unit, wanted.unit)
+        if pending and not self.check_mode:
+            if keep and runs(live, status):
+                self.files.keep(live)
+            self.files.write(wanted)
+        # The process may have been started from a unit that a person has edited: nobody can tell what it runs with.
+        edited = live.unit is not None and live != wanted and stated_digest(live.unit) is None
+        return {
+            "changed": bool(pending),
+            "files": [str(path) for path, content in ((self.files.unit, wanted.unit), (self.files.key, wanted.key)) if content is not None],
+            "restart_required": wanted.unit is not None and (edited or not runs(wanted, status)),
+            "daemon_reload_required": status.stale or self.files.unit in pending,
+            "diff": self.diff(live, wanted),
+        }
+
+    # -- looking ---------------------------------------------------------------------------------------------------------
+
+    def demand(self, *found: Problem | None) -> None:
+        """Note what was found; errors end the run."""
+        self.problems += [problem for problem in found if problem is not None]
+        if errors(self.problems):
+            raise ProblemsError(self.problems)
+
+    def parameter_problems(self) -> t.Iterator[Problem]:
+        params = self.params
+        if params["state"] == "present" and not params["binary"]:
+            yield error("missing_key", "binary is missing", "Give the path of llama-server, as baremetal.llm.llama_build returns it")
+        for key in ("binary", "user", "group", "unit_directory", "config_directory", "state_directory"):
+            problem = text_problem(key, params[key] or "")
+            if problem:
+                yield problem
+        for key in ("binary", "unit_directory", "config_directory", "state_directory"):
+            if params[key] and not os.path.isabs(params[key]):
+                yield error("path_relative", f"{key}: {params[key]!r} is not an absolute path", "Give the absolute path on the host")
+        if not params["state_directory"].startswith(STATE_ROOT):
+            message = f"state_directory: {params['state_directory']} is not below {STATE_ROOT}, where systemd makes such directories"
+            yield error("state_directory_invalid", message, "Use /var/lib/inference, or make it a mount of the file system that you want")
+
+    def checked_service(self) -> Service:
+        service, found = parse(self.params["service"])
+        self.demand(*found)
+        assert service is not None  # without errors there is a service
+        missing = Severity.WARNING if self.check_mode else Severity.ERROR
+        self.demand(*model_problems(service, self.params["user"], missing))
+        return service
+
+    def flags(self, binary: str) -> Flags | None:
+        """The flags of the binary; None in check mode where it is still to be built."""
+        found = list(binary_problems(binary))
+        if self.check_mode and [problem.code for problem in found] == ["binary_missing"]:
+            message = f"binary: {binary} is not there yet, so the options are not checked against it"
+            self.demand(warning("binary_missing", message, "Nothing to do if an earlier task builds it"))
+            return None
+        self.demand(*found)
+        shown = run([binary, "--help"], env={"XDG_CONFIG_HOME": "/dev/null"}, timeout=HELP_TIMEOUT)
+        flags = parse_help(shown.stdout)
+        if shown.rc != 0 or "--model" not in flags:
+            raise UserError(
+                f"binary: `{binary} --help` does not answer as llama-server does (rc {shown.rc}); build it again.", **shown.details()
+            )
+        return flags
+
+    def warn_of_drop_ins(self, status: UnitStatus) -> None:
+        for path in status.drop_ins:
+            message = f"{path} changes what {self.unit} says, and is not managed here"
+            self.demand(warning("drop_in", message, "Move what it says into the service, and remove it"))
+
+    def diff(self, before: Content, after: Content) -> list[dict[str, str]]:
+        """The unit as it was and will be; of the key only that it differs."""
+        diffs = []
+        if before.unit != after.unit:
+            path = str(self.files.unit)
+            diffs.append({"before_header": path, "after_header": path, "before": before.unit or "", "after": after.unit or ""})
+        if before.key != after.key:
+            path = str(self.files.key)
+            told = {"before": "" if before.key is None else "api-key: set\n", "after": "" if after.key is None else "api-key: changed\n"}
+            diffs.append({"before_header": path, "after_header": path, **told})
+        return diffs
+
+
+def main() -> t.NoReturn:
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    service: InferenceService | None = None
+    try:
+        service = InferenceService(module, Systemd())
+        result = service.run()
+    except ProblemsError as failure:
+        module.fail_json(msg=str(failure), problems=[problem.as_dict() for problem in failure.problems])
+    except UserError as failure:
+        module.fail_json(
+            msg=failure.msg, problems=[problem.as_dict() for problem in service.problems] if service else [], **failure.details
+        )
+    for problem in warnings(service.problems):
+        module.warn(str(problem))
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
