@@ -31,7 +31,7 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
-        _, args = self.validate_argument_spec({"rows": {"type": "list", "elements": "dict", "required": True, "options": ROW}})
+        args = self.validate_argument_spec({"rows": {"type": "list", "elements": "dict", "required": True, "options": ROW}})[1]
         rows = args["rows"]
         # Printed as text: in the result, a callback would show the table as one escaped string.
         if rows and C.config.get_config_value("DEFAULT_STDOUT_CALLBACK").rpartition(".")[2] not in FOR_MACHINES:

@@ -50,7 +50,7 @@ def parse(table: str) -> list[Listener]:
     for line in table.splitlines()[1:]:  # the first line is the heading
         fields = line.split()
         if len(fields) > 9 and fields[3] == _LISTEN:
-            address, _, port = fields[1].partition(":")
+            address, port = fields[1].split(":")
             found.append(Listener(_decode(address), int(port, 16), int(fields[9])))
     return found
 

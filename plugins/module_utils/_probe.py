@@ -189,7 +189,7 @@ def _ask_health(client: Client, timeout: float) -> tuple[int | None, str, bool]:
 
 def parse_endpoint(text: str) -> tuple[str, int]:
     """`127.0.0.1:8080`, `[::1]:8080` or `localhost:8080` as an address and a port."""
-    host, _, port = text.rpartition(":")
+    host, port = text.rpartition(":")[::2]
     host = host.removeprefix("[").removesuffix("]")
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise UserError(f"expect.listen has {text!r}: write it as ADDRESS:PORT, with an IPv6 address in brackets.")
@@ -212,7 +212,7 @@ def judge_listeners(asked: Sequence[tuple[str, int]], found: Sequence[Listener],
 
     With no `main_pid` to tell them by, the server's sockets are those on the asked ports; so are those whose owner is not to be seen.
     """
-    ports = {port for _, port in asked}
+    ports = {port for address, port in asked}
     mine, strangers = set(), []
     for listener in found:
         owner = owners.get(listener.inode)
@@ -228,7 +228,7 @@ def judge_listeners(asked: Sequence[tuple[str, int]], found: Sequence[Listener],
     if strangers:
         return Check("listeners", False, f"{detail}; {', '.join(strangers)}", "Stop that process, or give the service another port.")
     remedy = "Restart the service if its host or port has changed."
-    if any(ip_address(address).is_unspecified for address, _ in mine - set(asked)):
+    if any(ip_address(address).is_unspecified for address, port in mine - set(asked)):
         remedy += " As it is, the whole network can reach it."
     return Check("listeners", False, detail, remedy)
 

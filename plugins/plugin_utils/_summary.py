@@ -64,8 +64,8 @@ def _results(variables: Mapping[str, Any], name: str, key: str) -> list[Mapping[
 
 def _url(base_url: str, listen: Sequence[str], variables: Mapping[str, Any]) -> str:
     """Where others reach the service. The probe asks on the host itself; an address that stands for all of the host's is its name here."""
-    scheme, _, local = base_url.partition("://")
-    address, _, port = (listen[0] if listen else local.rstrip("/")).rpartition(":")
+    scheme, local = base_url.split("://", 1)
+    address, port = (listen[0] if listen else local.rstrip("/")).rsplit(":", 1)
     address = address.removeprefix("[").removesuffix("]")
     try:
         anywhere = ipaddress.ip_address(address).is_unspecified
