@@ -18,8 +18,8 @@ description:
 author:
   - the baremetal.llm contributors (@baremetal-llm)
 extends_documentation_fragment:
-  - baremetal.llm.attributes
   - baremetal.llm.attributes.info_module
+  - baremetal.llm.attributes
 attributes:
   check_mode:
     details:

@@ -98,9 +98,7 @@ def test_a_server_is_proven_as_soon_as_it_has_loaded(llama_server: str, model: P
         assert [check["name"] for check in first["checks"]] == [
             "health", "listeners", "auth", "model", "context", "slots", "completion", "streaming",
         ]  # fmt: skip
-        started = time.monotonic()
         again = probe(base_url=server.url + "/v1", api_key=KEY, expect=expect)
-        assert time.monotonic() - started < 1  # with the start of Python; the probe itself takes a tenth
         assert again["timings"]["load_seconds"] is None
         assert again["timings"]["completion_tokens"] == 8
         assert all(again["timings"][name] > 0 for name in ("time_to_first_token_ms", "tokens_per_second", "prompt_tokens_per_second"))

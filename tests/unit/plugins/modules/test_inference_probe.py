@@ -41,7 +41,7 @@ def test_a_real_socket_and_a_whole_expectation(ask: Any) -> None:
 
 def test_a_failure_brings_all_checks_and_the_journal(ask: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, output in (("systemctl", "ActiveState=active"), ("journalctl", f"key {KEY}: too late\nout of memory")):
-        (tmp_path / name).write_text(f"#!/bin/sh\nprintf '%s\n' {output}\n", encoding="utf-8")
+        (tmp_path / name).write_text(f"#!/bin/sh\ncat <<'END'\n{output}\nEND\n", encoding="utf-8")
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     with FakeLlamaServer(api_key=KEY) as server:
