@@ -8,7 +8,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-MODEL := inventories/quickstart/files/quickstart-tiny.gguf
+MODEL := .cache/quickstart/quickstart-tiny.gguf
 
 # Wheels only, each with its locked checksum; -qq because pip repeats itself for each index that lacks a package.
 PIP_INSTALL := $(BIN)/pip install -qq --disable-pip-version-check --require-hashes --only-binary :all: -r
@@ -30,8 +30,7 @@ setup-range: setup ## what the disposable test hosts need, from Debian's package
 
 $(VENV)/runtime.stamp: requirements/runtime.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("$(PYTHON) is too old: Python 3.11 or newer, please (make PYTHON=…)")'
-	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || tools/need python3-venv=python3-venv
-	@tools/need ssh=openssh-client git=git
+	@tools/need ssh=openssh-client git=git $$($(PYTHON) -c 'import ensurepip' 2>/dev/null || echo python3-venv=python3-venv)
 	@echo "Setting up $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP_INSTALL) requirements/runtime.txt
@@ -69,7 +68,7 @@ lint: setup-dev ## formats, types, Ansible's and YAML's good manners, the change
 	ruff format --check
 	mypy
 	yamllint --strict .
-	ansible-lint --quiet
+	ansible-lint -q
 	antsibull-changelog lint
 	python tools/render_docs.py --check
 

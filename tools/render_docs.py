@@ -295,8 +295,9 @@ def render() -> dict[Path, str]:
     pages += [page for _name, (page, _does) in roles]
 
     for kind, sources, folder in KINDS:
-        files = sorted(ROOT.glob(f"plugins/{sources}/*"))
-        found = [path for path in files if path.suffix in {".py", ".yml"} and not path.stem.startswith("_")]
+        # Where a plugin has its documentation in a YAML file beside it, that comes second in the order of names, and wins.
+        files = {path.stem: path for path in sorted(ROOT.glob(f"plugins/{sources}/*")) if path.suffix in {".py", ".yml"}}
+        found = [path for name, path in files.items() if not name.startswith("_")]
         plugins = [plugin_page(kind, source.relative_to(ROOT), Path("docs", folder, f"{source.stem}.md")) for source in found]
         if plugins:
             index.add(f"## {folder.capitalize()}", "")
