@@ -163,6 +163,11 @@ build_key:
   returned: success
   type: str
   sample: 4be1c04d5e3c7f6a9b21
+previous_build_key:
+  description: The key of the release that was current before this run. Null when none was.
+  returned: success
+  type: str
+  sample: 9f0c2b7714de5a3388b0
 release_path:
   description: The directory of that release.
   returned: success
@@ -296,6 +301,7 @@ def result_of(outcome: Outcome, prefix: Path) -> dict[str, Any]:
     return {
         "changed": outcome.changed,
         "build_key": outcome.key,
+        "previous_build_key": outcome.before,
         "release_path": release and str(release),
         "bin_dir": release and str(release / "bin"),
         "current": str(store.current),
