@@ -165,7 +165,7 @@ def _render_one(key: str, value: Any, flag: Flag) -> list[str]:
         raise _BadValueError(_bad_value(key, f"is {text!r}, which the flag does not take", f"Use {_alternatives(flag.allowed)}"))
     if flag.numeric and not _NUMBER.fullmatch(text) and text not in flag.words:
         raise _BadValueError(
-            _bad_value(key, f"is {text!r}, but the flag takes a number", f"Use {_alternatives({'a number', *flag.words})}")
+            _bad_value(key, f"is {text!r}, but the flag takes a number", f"Use {_alternatives({'a plain number', *flag.words})}")
         )
     return [name, text]
 
@@ -187,7 +187,7 @@ def _word_for(key: str, value: bool, flag: Flag) -> str:
     for on, off in (("on", "off"), ("1", "0")):
         if {on, off} <= flag.allowed:
             return on if value else off
-    wanted = _alternatives(flag.allowed) if flag.allowed else flag.value
+    wanted = _alternatives(flag.allowed) if flag.allowed else "a number" if flag.numeric else flag.value
     raise _BadValueError(
         _bad_value(key, f"is {str(value).lower()}, but the flag takes a value", f"Give it one ({wanted}), in quotes if it is a word")
     )
@@ -427,11 +427,16 @@ def alias(service: Service, flags: Flags | None) -> str:
     return min(str(name) for name in names)
 
 
-def base_url(service: Service, flags: Flags | None) -> str:
-    """Where the host itself reaches the API."""
-    settings = Settings(service.options, flags)
-    scheme = "https" if settings.get("ssl_cert_file") else "http"
-    return f"{scheme}://{endpoint(service.local_address, service.port)}{settings.get('api_prefix') or ''}"
+def base_url(argv: Sequence[str]) -> str:
+    """Where the host itself reaches the API of a server that runs with these arguments."""
+    address = (value_of("--host", argv) or "127.0.0.1").split(",")[0]
+    local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)
+    scheme = "https" if value_of("--ssl-cert-file", argv) else "http"
+    return f"{scheme}://{endpoint(local, int(value_of('--port', argv) or 8080))}{value_of('--api-prefix', argv) or ''}"
+
+
+def value_of(flag: str, argv: Sequence[str]) -> str | None:
+    return argv[argv.index(flag) + 1] if flag in argv[:-1] else None
 
 
 def locks_memory(service: Service) -> bool:

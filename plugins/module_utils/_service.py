@@ -91,11 +91,6 @@ class Service:
         return [endpoint(address, self.port) for address in self.addresses]
 
     @property
-    def local_address(self) -> str:
-        """An address at which the host itself reaches the service."""
-        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.addresses[0], self.addresses[0])
-
-    @property
     def only_local(self) -> bool:
         return all(ipaddress.ip_address(address).is_loopback for address in self.addresses)
 

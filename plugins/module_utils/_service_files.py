@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The files of one service on the host: written atomically, the proven ones kept, put back, removed.
+"""The files of one service on the host: written atomically, kept once they are proven, put back, removed.
 
 Note: this module_util is private and not part of the collection's public interface.
 """
@@ -66,25 +66,18 @@ class ServiceFiles:
         return self.state_directory / self.name
 
     @property
-    def _previous(self) -> Path:
-        return self.config / "previous"
-
-    @property
-    def _previous_unit(self) -> Path:
-        return self._previous / self.unit.name
-
-    @property
-    def _previous_key(self) -> Path:
-        return self._previous / self.key.name
+    def _accepted(self) -> tuple[Path, Path]:
+        directory = self.config / "accepted"
+        return directory / self.unit.name, directory / self.key.name
 
     def live(self) -> Content:
         return _read(self.unit, self.key)
 
-    def previous(self) -> Content:
-        """What was kept; its unit is None where nothing was."""
-        return _read(self._previous_unit, self._previous_key)
+    def accepted(self) -> Content:
+        """What was last accepted; its unit is None where nothing was."""
+        return _read(*self._accepted)
 
-    def pending(self, content: Content) -> list[Path]:
+    def outdated(self, content: Content) -> list[Path]:
         """The files that writing this content would change, their modes and owners included."""
         return [path for path, data, mode in self._targets(content) if _differs(path, data, mode)]
 
@@ -96,18 +89,14 @@ class ServiceFiles:
             if _differs(path, data, mode):
                 _put(path, data, mode)
 
-    def keep(self, content: Content) -> None:
-        """Make this content what :meth:`previous` gives. The unit goes last: it is what says that something was kept."""
-        _private_directory(self.config)
-        _private_directory(self._previous)
-        with contextlib.suppress(FileNotFoundError):
-            self._previous_unit.unlink()
-        _put(self._previous_key, content.key, _KEY_MODE)
-        _put(self._previous_unit, None if content.unit is None else content.unit.encode(), _UNIT_MODE)
-
-    def drop_previous(self) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(self._previous)
+    def accept(self, content: Content) -> None:
+        """Make this content what :meth:`accepted` gives. The unit goes last: without it, nothing was accepted."""
+        unit, key = self._accepted
+        for directory in (self.config, unit.parent):
+            _private_directory(directory)
+        _put(unit, None, _UNIT_MODE)
+        _put(key, content.key, _KEY_MODE)
+        _put(unit, None if content.unit is None else content.unit.encode(), _UNIT_MODE)
 
     def everything(self) -> list[Path]:
         """What of the service is there: files, directories and the links that start it with the host."""

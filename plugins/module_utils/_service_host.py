@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ansible_collections.baremetal.llm.plugins.module_utils._command import run
 from ansible_collections.baremetal.llm.plugins.module_utils._gguf import NotGgufError, trained_context
 from ansible_collections.baremetal.llm.plugins.module_utils._listeners import Listener, clashing, endpoint, listeners, owners
+from ansible_collections.baremetal.llm.plugins.module_utils._llama_server_options import value_of
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, Severity, error
 from ansible_collections.baremetal.llm.plugins.module_utils._service import Service
 from ansible_collections.baremetal.llm.plugins.module_utils._systemd import Systemd
@@ -93,15 +94,22 @@ def model_context(service: Service) -> int | None:
         return None
 
 
-def port_problems(service: Service, unit: str, systemd: Systemd) -> Iterator[Problem]:
-    """Whoever else listens where the service is to listen; the service itself may."""
+def port_problems(service: Service, unit: str, other_units: Iterable[Path], systemd: Systemd) -> Iterator[Problem]:
+    """Whoever else is to listen, or listens, where the service is to listen; the service itself may."""
+    services = [path.name for path in other_units if _listens_at(path, service)]
+    for name in services:
+        yield error(
+            "port_of_other_service",
+            f"port: {service.port} is already the port of {name} on this host",
+            "Give one of them another port, or remove that service with state: absent",
+        )
     found = listeners()
     held = {listener for address in service.addresses for listener in clashing(found, address, service.port)}
     holders = owners([listener.inode for listener in held]) if held else {}
     for listener in sorted(held):
         process = holders.get(listener.inode)
         owner = systemd.unit_of(process.pid) if process else None
-        if owner == unit:
+        if owner in (unit, *services):
             continue
         holder = f"{process}{f' of {owner}' if owner else ''}" if process else "a process that cannot be told"
         yield error(
@@ -111,24 +119,11 @@ def port_problems(service: Service, unit: str, systemd: Systemd) -> Iterator[Pro
         )
 
 
-def other_service_problems(service: Service, units: Iterable[Path]) -> Iterator[Problem]:
-    """Services of this host that are to listen at the same place, running or not."""
-    for path in units:
-        try:
-            argv = exec_start(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError):
-            continue
-        port = _value_of("--port", argv)
-        if port is None or not port.isdecimal():
-            continue
-        theirs = [Listener(address, int(port), 0) for address in (_value_of("--host", argv) or "127.0.0.1").split(",")]
-        if any(clashing(theirs, address, service.port) for address in service.addresses):
-            yield error(
-                "port_of_other_service",
-                f"port: {service.port} is already the port of {path.name} on this host",
-                "Give one of them another port, or remove that service with state: absent",
-            )
-
-
-def _value_of(flag: str, argv: Sequence[str]) -> str | None:
-    return argv[argv.index(flag) + 1] if flag in argv[:-1] else None
+def _listens_at(unit: Path, service: Service) -> bool:
+    """Whether another service's unit, running or not, is to listen at the same place."""
+    argv = exec_start(unit.read_text(encoding="utf-8", errors="replace"))
+    port = value_of("--port", argv)
+    if port is None or not port.isdecimal():
+        return False
+    theirs = [Listener(address, int(port), 0) for address in (value_of("--host", argv) or "127.0.0.1").split(",")]
+    return any(clashing(theirs, address, service.port) for address in service.addresses)

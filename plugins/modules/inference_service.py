@@ -38,7 +38,7 @@ options:
         choices: [systemd, compose]
         default: systemd
       model:
-        description: The model. Required unless O(state=absent) or O(state=reverted).
+        description: The model. Required with O(state=present).
         type: dict
         suboptions:
           file:
@@ -63,7 +63,7 @@ options:
         type: str
         default: 127.0.0.1
       port:
-        description: TCP port to listen on. Required unless O(state=absent) or O(state=reverted).
+        description: TCP port to listen on. Required with O(state=present).
         type: int
       api_key:
         description: The key that clients have to send. Without one, whoever reaches the port can use the service.
@@ -104,16 +104,16 @@ options:
     description:
       - Absolute path of C(llama-server). Links are followed, so that the unit is bound to one release.
       - In check mode it may still be missing; the options are then not checked against it.
-      - Required unless O(state=absent) or O(state=reverted).
+      - Required with O(state=present).
     type: path
   state:
     description:
       - V(present) writes the files.
-      - V(reverted) puts back the files that the service last ran with, when V(present) has replaced them. It is what a deployment does when
-        the new ones turn out not to serve.
+      - V(accepted) keeps a copy of the files as they are, once the service has been proven to serve with them. It never counts as a change.
+      - V(reverted) puts back the files that were last accepted, if there are any; a deployment does so when new ones turn out not to serve.
       - V(absent) stops the service and removes its files, its state included.
     type: str
-    choices: [present, reverted, absent]
+    choices: [present, accepted, reverted, absent]
     default: present
   user:
     description: The user that the process runs as.
@@ -179,7 +179,13 @@ EXAMPLES = r"""
         memory: 64GiB
     binary: /opt/llama.cpp/current/bin/llama-server
 
-- name: Back to what it last ran with
+- name: It has been proven, so this is what to go back to
+  baremetal.llm.inference_service:
+    service:
+      name: chat
+    state: accepted
+
+- name: Back to what was accepted last
   baremetal.llm.inference_service:
     service:
       name: chat
@@ -208,7 +214,7 @@ argv:
   description: The command of the unit. It names the file that holds the API key, and never the key.
   type: list
   elements: str
-  returned: with O(state=present) and O(state=reverted)
+  returned: unless O(state=absent)
 restart_required:
   description: Whether the service has to be started or restarted to run as its files say, also when an earlier run was cut short before it
     did so.
@@ -218,6 +224,10 @@ daemon_reload_required:
   description: Whether systemd has yet to read the unit.
   type: bool
   returned: always
+pending:
+  description: Whether the files are still to be accepted.
+  type: bool
+  returned: unless O(state=absent)
 reverted:
   description: Whether there was something to go back to.
   type: bool
@@ -225,7 +235,7 @@ reverted:
 base_url:
   description: Where the host itself reaches the API.
   type: str
-  returned: with O(state=present)
+  returned: unless O(state=absent)
   sample: http://127.0.0.1:8080
 expect:
   description: What M(baremetal.llm.inference_probe) can check, in the form of its parameter of this name.
@@ -305,7 +315,6 @@ from ansible_collections.baremetal.llm.plugins.module_utils._service_host import
     binary_problems,
     model_context,
     model_problems,
-    other_service_problems,
     port_problems,
 )
 from ansible_collections.baremetal.llm.plugins.module_utils._systemd import Systemd, UnitStatus
@@ -358,7 +367,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
         },
     },
     "binary": {"type": "path"},
-    "state": {"type": "str", "choices": ["present", "reverted", "absent"], "default": "present"},
+    "state": {"type": "str", "choices": ["present", "accepted", "reverted", "absent"], "default": "present"},
     "user": {"type": "str", "default": "inference"},
     "group": {"type": "str", "default": "inference"},
     "unit_directory": {"type": "path", "default": "/etc/systemd/system"},
@@ -381,6 +390,7 @@ class InferenceService:
     def __init__(self, module: AnsibleModule, systemd: Systemd) -> None:
         self.params = module.params
         self.check_mode = module.check_mode
+        self.diff_mode = module._diff
         self.systemd = systemd
         self.problems: list[Problem] = []
         name = self.params["service"]["name"]
@@ -389,7 +399,7 @@ class InferenceService:
         self.files = ServiceFiles(name, *(Path(self.params[key]) for key in ("unit_directory", "config_directory", "state_directory")))
 
     def run(self) -> dict[str, t.Any]:
-        states = {"present": self.present, "reverted": self.reverted, "absent": self.absent}
+        states = {"present": self.present, "accepted": self.accepted, "reverted": self.reverted, "absent": self.absent}
         result = states[self.params["state"]]()
         return {"unit": self.unit, "problems": [problem.as_dict() for problem in self.problems], **result}
 
@@ -407,39 +417,39 @@ class InferenceService:
             *rule_problems(service, flags),
             *context_problems(service, flags, trained),
             *found,
-            *other_service_problems(service, self.files.other_units()),
-            *port_problems(service, self.unit, self.systemd),
+            *port_problems(service, self.unit, self.files.other_units(), self.systemd),
         )
         release = os.path.dirname(binary)
         release = os.path.dirname(release) if os.path.basename(release) == "bin" else release
+        argv = [binary, *(word for line in lines for word in line)]
         text = render(
             service,
             [[binary], *lines],
             Account(self.params["user"], self.params["group"]),
             Places(release, str(self.files.state), str(self.files.key)),
             systemd=self.systemd.version(),
-            base_url=base_url(service, flags),
+            base_url=base_url(argv),
             locks_memory=locks_memory(service),
         )
         wanted = Content(text, None if service.api_key is None else f"{service.api_key}\n".encode())
         capacity = slots(service, flags, trained)
         return {
-            "argv": [binary, *(word for line in lines for word in line)],
-            "base_url": base_url(service, flags),
             "expect": {"alias": alias(service, flags), "n_ctx": capacity.tokens, "slots": capacity.count, "listen": service.listen},
             "release": release,
             **self.apply(wanted, verify=flags is not None),
         }
 
+    def accepted(self) -> dict[str, t.Any]:
+        live = self.files.live()
+        if not self.check_mode and live.unit is not None and live != self.files.accepted():
+            self.files.accept(live)
+        return {**self.outcome(live, live, self.systemd.status(self.unit), []), "pending": False}
+
     def reverted(self) -> dict[str, t.Any]:
-        previous = self.files.previous()
-        if previous.unit is None:
-            live = self.files.live()
-            return {"argv": exec_start(live.unit or ""), "reverted": False, **self.apply(live, verify=False)}
-        result = {"argv": exec_start(previous.unit), "reverted": True, **self.apply(previous, verify=True, keep=False)}
-        if not self.check_mode:
-            self.files.drop_previous()
-        return {**result, "changed": True}
+        live, accepted = self.files.live(), self.files.accepted()
+        if accepted.unit is None or accepted == live:
+            return {"reverted": False, **self.apply(live, verify=False)}
+        return {"reverted": True, **self.apply(accepted, verify=True)}
 
     def absent(self) -> dict[str, t.Any]:
         status = self.systemd.status(self.unit)
@@ -456,29 +466,34 @@ class InferenceService:
             "files": [str(path) for path in there],
             "restart_required": False,
             "daemon_reload_required": False,
-            "diff": diff,
+            **diff,
         }
 
-    def apply(self, wanted: Content, *, verify: bool, keep: bool = True) -> dict[str, t.Any]:
+    def apply(self, wanted: Content, *, verify: bool) -> dict[str, t.Any]:
         """Make the files say this, and tell what it means for the running service."""
         live = self.files.live()
         status = self.systemd.status(self.unit)
-        pending = self.files.pending(wanted)
+        outdated = self.files.outdated(wanted)
         self.warn_of_drop_ins(status)
-        if verify and wanted.unit is not None and self.files.unit in pending:
+        if verify and wanted.unit is not None and self.files.unit in outdated:
             self.systemd.verify(self.unit, wanted.unit)
-        if pending and not self.check_mode:
-            if keep and runs(live, status):
-                self.files.keep(live)
+        if outdated and not self.check_mode:
             self.files.write(wanted)
+        return self.outcome(live, wanted, status, outdated)
+
+    def outcome(self, live: Content, wanted: Content, status: UnitStatus, outdated: list[Path]) -> dict[str, t.Any]:
         # The process may have been started from a unit that a person has edited: nobody can tell what it runs with.
         edited = live.unit is not None and live != wanted and stated_digest(live.unit) is None
+        argv = exec_start(wanted.unit or "")
         return {
-            "changed": bool(pending),
+            "argv": argv,
+            "base_url": base_url(argv),
+            "changed": bool(outdated),
+            "pending": wanted != self.files.accepted(),
             "files": [str(path) for path, content in ((self.files.unit, wanted.unit), (self.files.key, wanted.key)) if content is not None],
             "restart_required": wanted.unit is not None and (edited or not runs(wanted, status)),
-            "daemon_reload_required": status.stale or self.files.unit in pending,
-            "diff": self.diff(live, wanted),
+            "daemon_reload_required": status.stale or self.files.unit in outdated,
+            **self.diff(live, wanted),
         }
 
     # -- looking ---------------------------------------------------------------------------------------------------------
@@ -533,8 +548,10 @@ class InferenceService:
             message = f"{path} changes what {self.unit} says, and is not managed here"
             self.demand(warning("drop_in", message, "Move what it says into the service, and remove it"))
 
-    def diff(self, before: Content, after: Content) -> list[dict[str, str]]:
-        """The unit as it was and will be; of the key only that it differs."""
+    def diff(self, before: Content, after: Content) -> dict[str, list[dict[str, str]]]:
+        """In diff mode, the unit as it was and will be; of the key only that it differs."""
+        if not self.diff_mode:
+            return {}
         diffs = []
         if before.unit != after.unit:
             path = str(self.files.unit)
@@ -543,7 +560,7 @@ class InferenceService:
             path = str(self.files.key)
             told = {"before": "" if before.key is None else "api-key: set\n", "after": "" if after.key is None else "api-key: changed\n"}
             diffs.append({"before_header": path, "after_header": path, **told})
-        return diffs
+        return {"diff": diffs}
 
 
 def main() -> t.NoReturn:
