@@ -129,7 +129,8 @@ def ensure_present(request: Request, *, check_mode: bool) -> Outcome:
             return predicted
         if plan.build:
             plan, log = _build(request, store, plan, lock)
-        assert plan.key is not None
+        if plan.key is None:
+            raise AssertionError("a plan that changes something has a key")
         store.activate(plan.key)
         store.prune(request.keep_releases)
         _prune_sources(store)
@@ -256,7 +257,8 @@ def _build(request: Request, store: ReleaseStore, plan: Plan, lock: int) -> tupl
                 _compile(request, store, plan, work, job)
         except UserError as error:
             job.write(f"# {error.msg}")
-            raise UserError(error.msg, **{"log": str(log), **error.details}) from error
+            where = f"; the whole output is in {log}" if "cmd" in error.details else ""
+            raise UserError(f"{error.msg}{where}", **error.details, log=str(log)) from error
         except OSError as error:
             raise UserError(_explained(request, error), log=str(log)) from error
         finally:
@@ -266,7 +268,8 @@ def _build(request: Request, store: ReleaseStore, plan: Plan, lock: int) -> tupl
 
 
 def _compile(request: Request, store: ReleaseStore, plan: Plan, work: Path, job: Job) -> None:
-    assert plan.key and plan.identity and plan.toolchain
+    if not (plan.key and plan.identity and plan.toolchain):
+        raise AssertionError("a plan that builds knows what it builds")
     source = _source_of(request)
     job.progress.step(f"unpack {source.label}")
     archive = SourceCache(store.sources).archive(plan.identity.digest)
@@ -349,6 +352,8 @@ def _build_error(request: Request, failed: Completed) -> UserError:
     if _no_space(lines):
         return _disk_full(request, failed, shown)
     details = _excerpt(failed, shown)
+    if failure.target:
+        details["target"] = failure.target
     if failure.command:
         details["cmd"] = failure.command
     if failure.killed:
@@ -357,7 +362,7 @@ def _build_error(request: Request, failed: Completed) -> UserError:
             f"set jobs below {request.jobs or default_jobs()}, or add memory",
             **details,
         )
-    return UserError(f"building {failure.target or 'llama.cpp'} failed: {failure.error}", target=failure.target, **details)
+    return UserError(f"building {failure.target or 'llama.cpp'} failed: {failure.error}", **details)
 
 
 def _disk_full(request: Request, failed: Completed, shown: Sequence[str]) -> UserError:
@@ -416,8 +421,7 @@ def ensure_rolled_back(request: Request, *, check_mode: bool) -> Outcome:
         return outcome
     with store.locked():
         outcome = _plan_rollback(request, store)
-        if outcome.changed:
-            assert outcome.key
+        if outcome.changed and outcome.key:
             store.point_to(outcome.key)
     return outcome
 

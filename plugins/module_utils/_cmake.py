@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -29,6 +30,7 @@ _DEFAULTS = {
     "LLAMA_BUILD_UI": "OFF",
     "LLAMA_USE_PREBUILT_UI": "OFF",
 }
+_OPTION_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.+-]*")
 _FALSE = frozenset({"", "0", "OFF", "NO", "FALSE", "N", "IGNORE", "NOTFOUND"})
 # What would change the result without being a parameter.
 _FOREIGN_VARIABLES = frozenset(
@@ -62,7 +64,7 @@ def effective_options(user: Mapping[str, object], backend: str, architectures: S
         options["GGML_CUDA"] = "ON"
         options["CMAKE_CUDA_ARCHITECTURES"] = ";".join(architectures)
     for name, value in user.items():
-        if not name.replace("_", "").replace("-", "").isalnum():
+        if not _OPTION_NAME.fullmatch(name):
             raise UserError(f"cmake_options: {name!r} is not the name of a CMake option; give it without -D and without a type")
         options[name] = option_value(value)
     return options

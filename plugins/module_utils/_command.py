@@ -12,6 +12,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import IO, cast
 
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 
@@ -124,8 +125,7 @@ def follow(
         stderr=subprocess.STDOUT,
         pass_fds=tuple(keep_open),
     ) as process:
-        assert process.stdout is not None
-        output = process.stdout.fileno()
+        output = cast(IO[bytes], process.stdout).fileno()
         unfinished = b""
         with selectors.DefaultSelector() as selector:
             selector.register(output, selectors.EVENT_READ)

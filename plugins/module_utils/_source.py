@@ -299,7 +299,7 @@ def _fetch_archive(source: Source, into: Path, job: Job) -> Path:
         raise UserError(f"source.path: there is no file {source.path} on this host")
     url = source.url or Path(source.path).absolute().as_uri()
     try:
-        with urllib.request.urlopen(url, timeout=_NETWORK_TIMEOUT_SECONDS) as response, archive.open("wb") as file:
+        with urllib.request.build_opener().open(url, timeout=_NETWORK_TIMEOUT_SECONDS) as response, archive.open("wb") as file:
             total = int(response.headers.get("Content-Length") or 0)
             done = 0
             while chunk := response.read(_CHUNK):

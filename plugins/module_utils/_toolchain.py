@@ -12,6 +12,7 @@ import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from ansible_collections.baremetal.llm.plugins.module_utils._cmake import is_true
 from ansible_collections.baremetal.llm.plugins.module_utils._command import check, run
@@ -118,7 +119,7 @@ def parse_native_features(output: str) -> str:
     call = next((line for line in output.splitlines() if re.search(r'cc1"?\s|"-cc1"', line)), "")
     words = shlex.split(call)
     features: list[str] = []
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in pairwise([*words, ""]):
         if word in ("-target-cpu", "-target-feature", "--param"):
             features.append(f"{word} {following}")
         elif re.match(r"-m(?!thread-model|relocation-model|frame-pointer|constructor-aliases|llvm|ain-file-name)", word):
@@ -157,7 +158,7 @@ def _native_features(compiler: str) -> str:
 def _openssl_version() -> str | None:
     # Its headers decide whether llama-server speaks HTTPS.
     asked = run(["dpkg-query", "-W", "-f=${db:Status-Status} ${Version}", "libssl-dev"])
-    status, _, version = asked.stdout.partition(" ")
+    status, _blank, version = asked.stdout.partition(" ")
     return parse_debian_version(version) if asked.rc == 0 and status == "installed" else None
 
 

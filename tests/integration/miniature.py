@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -70,6 +71,17 @@ def make_archive(tree: Path, archive: Path, top: str = "llama.cpp-1") -> dict[st
     with tarfile.open(archive, "w:gz") as tar:
         tar.add(tree, arcname=top)
     return {"kind": "archive", "path": str(archive), "sha256": hashlib.sha256(archive.read_bytes()).hexdigest()}
+
+
+def make_source_distribution(tree: Path, index: Path, version: str) -> None:
+    """A package that carries ``tree``, whose build backend must never be run, for pip's ``--find-links``."""
+    package = tree.parent / f"miniature_llama-{version}"
+    shutil.copytree(tree, package / "vendor" / "llama.cpp")
+    (package / "PKG-INFO").write_text(f"Metadata-Version: 2.1\nName: miniature_llama\nVersion: {version}\n")
+    (package / "pyproject.toml").write_text('[build-system]\nrequires = ["nothing-like-it"]\nbuild-backend = "nothing_like_it.build"\n')
+    index.mkdir(exist_ok=True)
+    with tarfile.open(index / f"miniature_llama-{version}.tar.gz", "w:gz") as tar:
+        tar.add(package, arcname=package.name)
 
 
 def git(*arguments: str, cwd: Path) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from .miniature import OBJECTS, Host, git, make_archive, make_repository, make_tree
+from .miniature import OBJECTS, Host, git, make_archive, make_repository, make_source_distribution, make_tree
 
 
 @pytest.fixture(scope="module")
@@ -212,6 +212,42 @@ def test_subdirectory(host: Host, tmp_path: Path) -> None:
     source = make_archive(tmp_path / "package", tmp_path / "package.tar.gz")
     assert "has no CMakeLists.txt" in host.run(source=source)["msg"]
     assert host.run(source={**source, "subdirectory": "vendor/llama.cpp"})["rebuilt"]
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What makes pip find two versions of a package, and nothing else."""
+    directory = tmp_path_factory.mktemp("index")
+    tree = make_tree(directory / "tree")
+    for version in ("1.0", "1.1"):
+        make_source_distribution(tree, directory / "simple", version)
+    return {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(directory / "simple"), "PIP_CONFIG_FILE": os.devnull}
+
+
+def test_package_as_pip_finds_it(host: Host, index: dict[str, str]) -> None:
+    source = {"kind": "pypi", "name": "miniature-llama", "version": "1.0"}
+    predicted = host.run(check=True, env=index, source=source)
+    assert predicted["changed"] and predicted["build_key"] is None
+    done = host.run(env=index, source=source)
+    assert done["rebuilt"] and done["manifest"]["origin"] == "miniature-llama 1.0"
+
+    offline = {"PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull}
+    assert not host.run(env=offline, source=source)["changed"]  # it is known what 1.0 is
+    digest = done["manifest"]["inputs"]["source"]["digest"]
+    assert not host.run(env=offline, source={**source, "sha256": digest})["changed"]
+
+    wrong = host.run(env=index, source={**source, "version": "1.1", "sha256": "0" * 64})
+    assert wrong.failed and "source.sha256: miniature-llama 1.1 is" in wrong["msg"]
+    unknown = host.run(env=index, source={**source, "version": "1.2"})
+    assert unknown.failed and "no source distribution of miniature-llama 1.2; the newest are 1.0, 1.1" in unknown["msg"]
+    assert host.releases() == [done["build_key"]]
+
+
+def test_unreachable_package_index(host: Host) -> None:
+    nowhere = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_CONFIG_FILE": os.devnull}
+    result = host.run(env=nowhere, source={"kind": "pypi", "version": "1.0"})
+    assert result.failed and "the package index that pip on this host is configured for can't be reached" in result["msg"]
+    assert host.releases() == []
 
 
 # --- bad input: one clear error, nothing changed ------------------------------------------------------------------------
