@@ -15,14 +15,14 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
 _MAGIC = b"GGUF"
 _STRING, _ARRAY = 8, 9
 _FORMATS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
 _LONGEST_TEXT = 1 << 20  # bytes; a longer one means that the file is damaged
 
-Scalar = str | int | float | bool | None
+Scalar: TypeAlias = "str | int | float | bool | None"
 
 
 class NotGgufError(ValueError):
@@ -48,12 +48,12 @@ def _pairs(file: BinaryIO) -> Iterator[tuple[str, Scalar]]:
     if magic != _MAGIC:
         raise NotGgufError("is empty" if not magic else f"starts with {magic!r} instead of {_MAGIC!r}")
     _version, _tensors, pairs = _unpack(file, "<IQQ")
-    for _ in range(pairs):
+    for _pair in range(pairs):
         key = _text(file)
         (kind,) = _unpack(file, "<I")
         if kind == _ARRAY:
             (kind, length) = _unpack(file, "<IQ")
-            for _ in range(0 if key.startswith("tokenizer.") else length):
+            for _element in range(0 if key.startswith("tokenizer.") else length):
                 _value(file, kind)
             yield key, None
         else:

@@ -70,7 +70,7 @@ def command_line(words: Sequence[Sequence[str]]) -> str:
 
 def exec_start(unit: str) -> list[str]:
     """The command of a unit that :func:`render` has written, as the process gets it; empty where there is none."""
-    _, found, rest = unit.replace("\\\n", " ").partition("\nExecStart=")
+    _before, found, rest = unit.replace("\\\n", " ").partition("\nExecStart=")
     words = re.findall(r'"((?:[^"\\]|\\.)*)"|([^\s"]+)', rest.partition("\n")[0])
     return [_unescape(quoted or plain) for quoted, plain in words] if found else []
 
