@@ -522,7 +522,8 @@ class InferenceService:
     def checked_service(self) -> Service:
         service, found = parse(self.params["service"])
         self.demand(*found)
-        assert service is not None  # without errors there is a service
+        if service is None:
+            raise AssertionError("a service without errors is there")
         missing = Severity.WARNING if self.check_mode else Severity.ERROR
         self.demand(*model_problems(service, self.params["user"], missing))
         return service

@@ -42,9 +42,7 @@ class Run:
     def failure(self) -> str:
         """What the failed tasks said: the message of the task and those of its loop items."""
         failed = [task for task in self.tasks if task.status == "failed"]
-        return "\n".join(
-            str(result.get("msg", "")) for task in failed for result in (task.result, *task.result.get("results", []))
-        )
+        return "\n".join(str(result.get("msg", "")) for task in failed for result in (task.result, *task.result.get("results", [])))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,5 +134,5 @@ class Deployment:
             "sh",
             "-c",
             "'find /etc/systemd/system /etc/inference /var/lib/inference/models /opt/llama.cpp/releases /opt/llama.cpp/current"
-            " -printf \"%p %l %T@ %s\\n\" | sort; systemctl show -p MainPID,NRestarts inference-tiny'",
+            ' -printf "%p %l %T@ %s\\n" | sort; systemctl show -p MainPID,NRestarts inference-tiny\'',
         )
