@@ -22,7 +22,7 @@ TINY = {
 
 
 def key() -> str:
-    return (ROOT / "inventories" / "quickstart" / "files" / "api-key").read_text(encoding="utf-8").strip()
+    return (ROOT / ".cache" / "quickstart" / "api-key").read_text(encoding="utf-8").strip()
 
 
 def tiny(**options: t.Any) -> dict[str, t.Any]:

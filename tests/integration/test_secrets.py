@@ -8,7 +8,7 @@ NEW_KEY = "a-new-key-that-must-not-be-seen-0123456789"
 
 
 def test_the_key_is_nowhere_to_be_read(deployment: Deployment) -> None:
-    key = (ROOT / "inventories" / "quickstart" / "files" / "api-key").read_text(encoding="utf-8").strip()
+    key = (ROOT / ".cache" / "quickstart" / "api-key").read_text(encoding="utf-8").strip()
 
     unchanged = deployment.play("site.yml", {}, "-vvv", "--diff")
     assert unchanged.rc == 0, unchanged.output
