@@ -50,7 +50,12 @@ class Controller:
         return subprocess.Popen(
             argv,
             cwd=self.directory,
-            env={**os.environ, "ANSIBLE_ASYNC_DIR": str(self.directory / "async"), "ANSIBLE_NOCOLOR": "1"},
+            env={
+                **os.environ,
+                "ANSIBLE_ASYNC_DIR": str(self.directory / "async"),
+                "ANSIBLE_NOCOLOR": "1",
+                "ANSIBLE_REMOTE_TMP": str(self.directory / "remote"),
+            },
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -81,6 +86,7 @@ def test_two_hosts_are_shown_at_the_same_time(tmp_path: Path, alpha: Host, sourc
     for host in ("alpha", "beta"):
         assert any(line.startswith(f"  {host} · build llama.cpp") for line in lines), lines
     assert not list((tmp_path / "async").iterdir())
+    wait_until(lambda: not list((tmp_path / "remote").iterdir()), 15)  # the background job cleans up a little later
 
     output, lines = controller.run(options={"BUILD_SECONDS": 3})
     assert "ok: [alpha]" in output and "changed=0" in output and lines == []

@@ -407,8 +407,9 @@ def test_progress_is_told_while_it_builds(host: Host, archive: dict[str, str]) -
 
 
 def test_terminated_build_stops_its_compilers(host: Host, archive: dict[str, str]) -> None:
-    process = host.start(source=archive, cmake_options={"CONFIGURE_SECONDS": 30})
+    process = host.start(source=archive, cmake_options={"CONFIGURE_SECONDS": 5})
     wait_until(lambda: any("sleep" in line or "cmake" in line for line in host.processes()))
     process.send_signal(signal.SIGTERM)
     process.communicate()
-    wait_until(lambda: host.processes() == [], 10)
+    wait_until(lambda: not is_locked(host), 10)
+    assert host.processes() == []
