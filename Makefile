@@ -81,7 +81,32 @@ unit: setup-dev ## pytest tests/unit
 docs: setup-dev ## write the pages of modules, plugins and roles anew from their sources
 	python tools/render_docs.py
 
-##### demo, molecule, integration and bench #####
+##### the main job, and the tests on real hosts #####
+
+RANGE := tests/range/range
+MOLECULE = cd extensions && molecule --base-config molecule/config.yml
+
+.PHONY: demo demo-down molecule integration bench
+molecule integration bench: export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+test: molecule integration
+
+demo: setup setup-range ## the main job: a disposable host, llama.cpp built on it, served, asked a question
+	@tools/need curl=curl
+	@tools/demo
+
+demo-down: ## remove the demo's host
+	@tools/demo down
+
+molecule: setup-dev setup-range ## the life of the quickstart host, on Debian 12 and 13; leaves the snapshot that `integration` boots from
+	$(MOLECULE) destroy --scenario-name quickstart
+	$(MOLECULE) test --scenario-name quickstart
+
+integration: setup-dev setup-range ## pytest tests/integration: faults, bad input, secrets, on hosts booted from that snapshot
+	python -m pytest tests/integration
+
+bench: setup-dev setup-range ## the figures of benchmarks/, on the demo's host
+	benchmarks/site.py
 
 ##### clean-up #####
 

@@ -35,11 +35,13 @@ options:
       - With V(rolled_back) the release that was current before becomes the current one again. When O(source) is given, that happens
         only while the release that the parameters describe is the current one; otherwise nothing changes.
       - With V(absent) the O(prefix) is removed with everything in it.
+      - With V(planned) nothing is done, and RV(due) tells whether V(present) would do something. So a playbook can leave out what only a
+        build needs, such as compilers, when there is nothing to build.
     type: str
-    choices: [present, absent, rolled_back]
+    choices: [present, absent, rolled_back, planned]
     default: present
   source:
-    description: Where the sources of llama.cpp come from. Required with O(state=present).
+    description: Where the sources of llama.cpp come from. Required with O(state=present) and O(state=planned).
     type: dict
     suboptions:
       kind:
@@ -204,8 +206,12 @@ manifest:
       description: The sha256 of each file under RV(bin_dir).
       type: dict
       returned: when the release is there
+due:
+  description: Whether O(state=present) would build or activate something.
+  returned: with O(state=planned)
+  type: bool
 rebuilt:
-  description: Whether a release was built.
+  description: Whether a release was built, or with O(state=planned) and in check mode would be.
   returned: success
   type: bool
 reasons:
@@ -247,7 +253,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserE
 from ansible_collections.baremetal.llm.plugins.module_utils._release_store import ReleaseStore
 from ansible_collections.baremetal.llm.plugins.module_utils._source import parse_source
 
-_STATES = {"present": ensure_present, "rolled_back": ensure_rolled_back, "absent": ensure_absent}
+_STATES = {"present": ensure_present, "rolled_back": ensure_rolled_back, "absent": ensure_absent, "planned": ensure_present}
 
 
 def argument_spec() -> dict[str, Any]:
@@ -262,7 +268,7 @@ def argument_spec() -> dict[str, Any]:
         "subdirectory": {"type": "str"},
     }
     return {
-        "state": {"type": "str", "choices": ["present", "absent", "rolled_back"], "default": "present"},
+        "state": {"type": "str", "choices": ["present", "absent", "rolled_back", "planned"], "default": "present"},
         "source": {"type": "dict", "options": source},
         "backend": {"type": "str", "choices": ["cpu", "cuda"], "default": "cpu"},
         "cuda_architectures": {"type": "list", "elements": "str", "default": []},
@@ -330,7 +336,7 @@ def _shown(key: str | None, manifest: Any) -> dict[str, Any]:
 def main() -> None:
     module = AnsibleModule(
         argument_spec=argument_spec(),
-        required_if=[("state", "present", ["source"])],
+        required_if=[("state", "present", ["source"]), ("state", "planned", ["source"])],
         supports_check_mode=True,
     )
     # The releases must be readable for the user that the services run as.
@@ -338,12 +344,17 @@ def main() -> None:
     drop_foreign_variables()
     try:
         request = request_of(module.params)
-        outcome = _STATES[module.params["state"]](request, check_mode=module.check_mode)
+        planned = module.params["state"] == "planned"
+        outcome = _STATES[module.params["state"]](request, check_mode=module.check_mode or planned)
     except UserError as error:
         module.fail_json(msg=error.msg, **error.details)
+    result = result_of(outcome, request.prefix)
+    if planned:
+        # What is missing will be installed before it is missed.
+        module.exit_json(**{**result, "changed": False, "due": outcome.changed})
     for warning in outcome.warnings:
         module.warn(warning)
-    module.exit_json(**result_of(outcome, request.prefix), diff=diff_of(outcome, request.prefix))
+    module.exit_json(**result, diff=diff_of(outcome, request.prefix))
 
 
 if __name__ == "__main__":

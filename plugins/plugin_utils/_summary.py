@@ -28,6 +28,7 @@ class Row(TypedDict):
 def rows_of(variables: Mapping[str, Any]) -> list[Row]:
     """One row for each service of the host with these variables, which are templated only when they are looked at."""
     build = _registered(variables, "__llama_cpp_build")
+    release = build.get("build_key") or _registered(variables, "__llama_cpp_plan").get("build_key") or ""
     units = _registered(variables, "__inference_started")
     proofs = {proof["item"]["unit"]: proof for proof in _results(variables, "__inference_probed", "timings")}
     rows = []
@@ -40,7 +41,7 @@ def rows_of(variables: Mapping[str, Any]) -> list[Row]:
                 service=written["item"],
                 url=_url(written["base_url"], expected.get("listen") or (), variables),
                 model=proof.get("server", {}).get("alias") or expected.get("alias") or "",
-                release=(build.get("build_key") or "")[:_RELEASE_DIGITS],
+                release=release[:_RELEASE_DIGITS],
                 tokens_per_second=proof.get("timings", {}).get("tokens_per_second"),
                 changed=[
                     *(["release"] if build.get("changed") else []),

@@ -19,6 +19,7 @@ options:
 import json
 import time
 import typing as t
+import uuid
 
 from ansible.plugins.callback import CallbackBase
 
@@ -29,11 +30,16 @@ class CallbackModule(CallbackBase):
     CALLBACK_NAME = "task_log"
     CALLBACK_NEEDS_ENABLED = True
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._run = str(uuid.uuid4())
+
     def _record(self, result: t.Any, status: str) -> None:
         path = self.get_option("path")
         if not path:
             return
         entry = {
+            "run": self._run,
             "time": time.time(),
             "task": result._task.get_name(),
             "action": result._task.action,
