@@ -225,6 +225,16 @@ class TestHardening:
             ["0", "0", "1", "65534", "65534", "1"]
         )
 
+    def test_device_policy_closes_devices_and_opens_the_allowed_one(self, server: str) -> None:
+        read = "head -c1 /dev/full | wc -c"
+        assert self.unit(server, read, "DevicePolicy=strict", "DeviceAllow=/dev/full r") == "1"
+        assert "Operation not permitted" in self.unit(server, read, "DevicePolicy=strict")
+
+    def test_address_filter(self, server: str) -> None:
+        connect = 'import socket; socket.create_connection(("127.0.0.1", 22), 1); print("connected")'
+        assert self.unit(server, f"python3 -c '{connect}'") == "connected"
+        assert "timed out" in self.unit(server, f"python3 -c '{connect}'", "IPAddressDeny=any")
+
     def test_memory_limit(self, server: str) -> None:
         """In force where the outer machine's memory controller is on cgroup v2; accepted and without effect where it is on v1."""
         seen = self.unit(server, "python3 -c 'x = bytearray(200 << 20); print(len(x))'", "MemoryMax=32M", "MemorySwapMax=0")

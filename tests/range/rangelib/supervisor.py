@@ -36,6 +36,7 @@ def nspawn_argv(host: Host, root: Path) -> list[str]:
         "--resolv-conf=off",
         "--timezone=off",
         "--console=read-only",
+        "--system-call-filter=bpf",  # systemd inside enforces DevicePolicy= and IPAddressDeny= with BPF programs
         f"--directory={root}",
         f"--machine={host.machine}",
         f"--hostname={host.name}",
