@@ -75,7 +75,7 @@ def run(
             errors="replace",
             check=False,
         )
-    except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
+    except OSError as error:  # not there, not executable, or not for this kind of machine
         return Completed(command, COMMAND_NOT_FOUND, "", str(error))
     except subprocess.TimeoutExpired:
         return Completed(command, TIMED_OUT, "", f"{command[0]} did not end within {timeout} s")

@@ -184,7 +184,7 @@ class _Reader:
             name=str(name),
             engine=engine,
             manager=manager,
-            model=self.model(self.mapping("model", raw.get("model"))),
+            model=self.model(raw.get("model")),
             gpus=self.gpus(raw.get("gpus")),
             addresses=self.addresses(raw.get("host")),
             port=self.port(raw.get("port")),
@@ -205,7 +205,10 @@ class _Reader:
             )
         return service
 
-    def model(self, raw: Mapping[str, Any]) -> Model:
+    def model(self, given: object) -> Model:
+        raw = self.mapping("model", given)
+        if given is not None and raw is not given:  # no dict, which has been told
+            return Model(file="/", mmproj=None)
         self.known_keys("model.", raw, _MODEL_KEYS)
         if raw.get("repo_id") is not None:
             self.note(

@@ -85,8 +85,8 @@ class Systemd:
             groups = (self._proc / str(pid) / "cgroup").read_text(encoding="utf-8")
         except (FileNotFoundError, ProcessLookupError):
             return None
-        match = re.search(r"/([^/\n]+\.(?:service|scope))(?:/[^\n]*)?$", groups, re.MULTILINE)
-        return match[1] if match else None
+        units = re.findall(r"/([^/\n]+\.(?:service|scope))(?=/|$)", groups, re.MULTILINE)
+        return units[-1] if units else None  # the innermost: a user's units are inside user@….service
 
     def verify(self, unit: str, text: str) -> None:
         """Ask systemd's own checker about a unit before it is where systemd would read it."""
