@@ -84,7 +84,7 @@ docs: setup-dev ## write the pages of modules, plugins and roles anew from their
 ##### the main job, and the tests on real hosts #####
 
 RANGE := tests/range/range
-MOLECULE = cd extensions && molecule --base-config molecule/config.yml
+MOLECULE := MOLECULE_GLOB='extensions/molecule/*/molecule.yml' molecule --base-config extensions/molecule/config.yml
 
 .PHONY: demo demo-down molecule integration bench
 molecule integration bench: export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -100,7 +100,7 @@ demo-down: ## remove the demo's host
 
 molecule: setup-dev setup-range ## the life of the quickstart host, on Debian 12 and 13; leaves the snapshot that `integration` boots from
 	$(MOLECULE) destroy --scenario-name quickstart
-	$(MOLECULE) test --scenario-name quickstart
+	$(MOLECULE) test --scenario-name quickstart --no-command-borders
 
 integration: setup-dev setup-range ## pytest tests/integration: faults, bad input, secrets, on hosts booted from that snapshot
 	python -m pytest tests/integration
