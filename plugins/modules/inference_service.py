@@ -268,7 +268,19 @@ problems:
   returned: always
   contains:
     code:
-      description: Stable name of the kind of problem.
+      description:
+        - Stable name of the kind of problem.
+        - "The service as it is written: V(unknown_key), V(missing_key), V(wrong_type), V(name_invalid), V(path_relative), V(gpu_invalid),
+          V(host_invalid), V(port_invalid), V(size_invalid), V(api_key_invalid), V(no_api_key), V(unsafe_text), V(not_supported_yet),
+          V(setting_ignored), V(state_directory_invalid)."
+        - "Its environment: V(environment_invalid), V(environment_owned), V(environment_secret), V(environment_option),
+          V(environment_ignored)."
+        - "Its options: V(option_unknown), V(option_removed), V(option_deprecated), V(option_owned), V(option_value), V(parallel_zero),
+          V(quantised_v_needs_flash_attention), V(embedding_batch), V(cache_ram_exceeds_memory), V(cache_reuse_without_effect),
+          V(threads_exceed_cpus), V(context_beyond_training)."
+        - "The host: V(binary_missing), V(binary_unusable), V(binary_hidden), V(model_missing), V(model_is_directory), V(model_not_gguf),
+          V(model_unreadable), V(model_hidden), V(port_in_use), V(port_of_other_service), V(drop_in)."
+        - "Only in a list of services, from P(baremetal.llm.service_problems#filter): V(duplicate_name), V(duplicate_port)."
       type: str
     severity:
       description: V(error) or V(warning).
@@ -328,6 +340,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._unit_file import (
 )
 
 HELP_TIMEOUT = 60.0  # seconds; a CUDA build looks for its devices first
+HOST_CONFIG = "/etc/llama.cpp/config.ini"
 STATE_ROOT = "/var/lib/"
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
@@ -521,9 +534,9 @@ class InferenceService:
 
     def checked_service(self) -> Service:
         service, found = parse(self.params["service"])
-        self.demand(*found)
-        if service is None:
-            raise AssertionError("a service without errors is there")
+        if service is None or errors(found):
+            raise ProblemsError(found)
+        self.problems += found
         missing = Severity.WARNING if self.check_mode else Severity.ERROR
         self.demand(*model_problems(service, self.params["user"], missing))
         return service
@@ -539,9 +552,9 @@ class InferenceService:
         shown = run([binary, "--help"], env={"XDG_CONFIG_HOME": "/dev/null"}, timeout=HELP_TIMEOUT)
         flags = parse_help(shown.stdout)
         if shown.rc != 0 or "--model" not in flags:
-            raise UserError(
-                f"binary: `{binary} --help` does not answer as llama-server does (rc {shown.rc}); build it again.", **shown.details()
-            )
+            # Before it prints its help, it reads the configuration of the whole host, and ends where it finds a mistake in it.
+            remedy = f"correct {HOST_CONFIG}, which it reads first" if os.path.exists(HOST_CONFIG) else "build it again"
+            raise UserError(f"binary: `{binary} --help` does not answer as llama-server does (rc {shown.rc}): {remedy}.", **shown.details())
         return flags
 
     def warn_of_drop_ins(self, status: UnitStatus) -> None:

@@ -119,8 +119,8 @@ def test_a_unit_is_checked_under_its_own_name(monkeypatch: pytest.MonkeyPatch, h
 @pytest.mark.parametrize(
     ("rc", "stderr"),
     [
-        (1, "/tmp/x/inference-chat.service:3: Unknown section 'Servise'. Ignoring."),
-        (0, "/tmp/x/inference-chat.service:9: Unknown key name 'Fancy' in section 'Service', ignoring."),
+        (1, "/tmp/staged/inference-chat.service:3: Unknown section 'Servise'. Ignoring."),
+        (0, "/tmp/staged/inference-chat.service:9: Unknown key name 'Fancy' in section 'Service', ignoring."),
         (1, "Failed to load"),
     ],
 )

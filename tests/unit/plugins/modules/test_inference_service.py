@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import re
 import socket
 import stat
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.baremetal.llm.plugins.module_utils import _service_host
@@ -26,6 +28,8 @@ from ansible_collections.baremetal.llm.plugins.modules.inference_service import 
 from ansible_collections.baremetal.llm.tests.unit.plugins.fake_llama_server import RECORDED
 
 KEY = "sk-of-this-test"
+CODE = re.compile(r'\b(?:error|warning|Problem)\(\s*"(\w+)"')
+USED = ("_service", "_service_host", "_llama_server_options")
 
 
 def gguf(context: int) -> bytes:
@@ -321,6 +325,24 @@ def test_a_binary_that_is_no_llama_server_is_refused(host: Host, script: str) ->
     host.binary.write_text(script)
     with pytest.raises(UserError, match="does not answer as llama-server does"):
         host.run()
+
+
+def test_the_configuration_of_the_host_is_suspected_where_there_is_one(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    stray = host.root / "config.ini"
+    stray.write_text("[*]\nctx-size = many\n")
+    monkeypatch.setattr(inference_service, "HOST_CONFIG", str(stray))
+    host.run()  # a help that is printed is fine
+    host.binary.write_text("#!/bin/sh\nexit 1\n")
+    with pytest.raises(UserError, match=r"correct .*config\.ini"):
+        host.run()
+
+
+def test_every_code_is_documented() -> None:
+    plugins = Path(inference_service.__file__).parents[1]
+    sources = [Path(inference_service.__file__), *(plugins / "module_utils" / f"{name}.py" for name in USED)]
+    found = {code for source in sources for code in CODE.findall(source.read_text(encoding="utf-8"))}
+    described = yaml.safe_load(inference_service.RETURN)["problems"]["contains"]["code"]["description"]
+    assert set(re.findall(r"V\((\w+)\)", " ".join(described))) == found
 
 
 # -- accepted, reverted ------------------------------------------------------------------------------------------------
