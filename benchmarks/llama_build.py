@@ -41,6 +41,16 @@ def seconds(work: Callable[[], object]) -> float:
     return time.monotonic() - began
 
 
+def report(what: str, work: Callable[[], object]) -> float:
+    """Wall seconds of ``work``; the CPU seconds of its children tell how much of them is due to other load on the machine."""
+    before = os.times()
+    wall = seconds(work)
+    after = os.times()
+    cpu = after.children_user + after.children_system - before.children_user - before.children_system
+    print(f"{what:24} {wall:8.1f} s   ({cpu:.0f} s of CPU)", flush=True)
+    return wall
+
+
 def run_module(arguments: Mapping[str, Any], directory: Path) -> dict[str, Any]:
     file = directory / "arguments.json"
     file.write_text(json.dumps({"ANSIBLE_MODULE_ARGS": arguments}))
@@ -80,7 +90,7 @@ def bare_build(archive: Path, request: Request, digest: str, directory: Path) ->
         for argv in (configure, compile_):
             subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
 
-    return seconds(work)
+    return report("bare cmake and ninja", work)
 
 
 def measure(archive: Path, targets: list[str], directory: Path) -> dict[str, float]:
@@ -91,16 +101,13 @@ def measure(archive: Path, targets: list[str], directory: Path) -> dict[str, flo
     request = Request(prefix=prefix, source=parse_source(source), targets=tuple(targets))
 
     bare = bare_build(archive, request, digest, directory)
-    print(f"bare cmake and ninja     {bare:8.1f} s", flush=True)
-    cold = seconds(lambda: run_module(arguments, directory))
-    print(f"llama_build, cold        {cold:8.1f} s", flush=True)
+    cold = report("llama_build, cold", lambda: run_module(arguments, directory))
     noop = statistics.median(seconds(lambda: ensure_present(request, check_mode=False)) for _ in range(NOOP_RUNS))
     process = statistics.median(seconds(lambda: run_module(arguments, directory)) for _ in range(NOOP_RUNS))
     print(f"nothing to do            {noop:8.3f} s inside the module, {process:.3f} s with the start of Python", flush=True)
     key = os.path.basename(os.readlink(prefix / "current"))
     shutil.rmtree(prefix / "releases" / key)
-    warm = seconds(lambda: run_module(arguments, directory))
-    print(f"evicted, warm ccache     {warm:8.1f} s", flush=True)
+    warm = report("evicted, warm ccache", lambda: run_module(arguments, directory))
     return dict(zip(LIMITS, (noop, cold / bare, warm / cold), strict=True))
 
 
