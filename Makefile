@@ -103,6 +103,7 @@ molecule: setup-dev setup-range ## the life of the quickstart host, on Debian 12
 	$(MOLECULE) test --scenario-name quickstart --no-command-borders
 
 integration: setup-dev setup-range ## pytest tests/integration: faults, bad input, secrets, on hosts booted from that snapshot
+	@tools/need g++=g++ cmake=cmake ninja=ninja-build ccache=ccache git=git pip3=python3-pip
 	python -m pytest tests/integration
 
 bench: setup-dev setup-range ## the figures of benchmarks/, on the demo's host

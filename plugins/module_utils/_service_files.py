@@ -98,10 +98,13 @@ class ServiceFiles:
         _put(key, content.key, _KEY_MODE)
         _put(unit, None if content.unit is None else content.unit.encode(), _UNIT_MODE)
 
+    def enabled(self) -> bool:
+        """Whether the unit starts with the host."""
+        return any(self._links())
+
     def everything(self) -> list[Path]:
         """What of the service is there: files, directories and the links that start it with the host."""
-        links = sorted(self.unit_directory.glob(f"*.wants/{self.unit.name}"))
-        return [path for path in (*links, self.unit, self.config, self.state) if os.path.lexists(path)]
+        return [path for path in (*self._links(), self.unit, self.config, self.state) if os.path.lexists(path)]
 
     def remove(self) -> None:
         for path in self.everything():
@@ -113,6 +116,9 @@ class ServiceFiles:
     def other_units(self) -> list[Path]:
         """The units of the other services of this host."""
         return [path for path in sorted(self.unit_directory.glob(unit_name("*"))) if path != self.unit]
+
+    def _links(self) -> list[Path]:
+        return sorted(self.unit_directory.glob(f"*.wants/{self.unit.name}"))
 
     def _targets(self, content: Content) -> list[tuple[Path, bytes | None, int]]:
         return [

@@ -46,6 +46,19 @@ def model_problems(service: Service, user: str, missing: Severity = Severity.ERR
         yield from _file_problems(where, path, user, missing)
 
 
+def model_version(service: Service) -> str:
+    """What changes when one of the model's files is replaced, without reading them: bytes and time of modification in seconds."""
+    return " ".join(_file_version(path) for path in service.model.files.values())
+
+
+def _file_version(path: str) -> str:
+    try:
+        status = os.stat(path)
+    except OSError:  # in check mode, a task before this one may still have to bring it
+        return "missing"
+    return f"{status.st_size}@{int(status.st_mtime)}"
+
+
 def _hidden_below(path: str) -> str | None:
     names = (f"{path}/", f"{os.path.realpath(path)}/")  # the path itself and what it links to
     return next((hidden for hidden in _HIDDEN for name in names if name.startswith(f"{hidden}/")), None)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from ansible_collections.baremetal.llm.plugins.module_utils._service import Service, unit_name
 
 DIGEST_VARIABLE = "INFERENCE_CONFIG_DIGEST"
+MODEL_VARIABLE = "INFERENCE_MODEL_VERSION"
 CREDENTIAL = "api-key"
 KEY_FILE = f"${{CREDENTIALS_DIRECTORY}}/{CREDENTIAL}"
 """Where the process finds its API key. The specifier %d would do, but needs systemd 250; Ubuntu 22.04 has 249."""
@@ -102,12 +103,13 @@ def render(
     systemd: int,
     base_url: str,
     locks_memory: bool,
+    model_version: str,
 ) -> str:
     """The text of the unit. The same arguments give the same text, so a difference is a change."""
     body = [
         _comment(_origin(service, places, base_url)),
         _section("Unit", _unit_blocks(service, places)),
-        _section("Service", _service_blocks(service, command, account, places, systemd, locks_memory)),
+        _section("Service", _service_blocks(service, command, account, places, systemd, locks_memory, model_version)),
         _section("Install", [Block("", [("WantedBy", "multi-user.target")])]),
     ]
     text = "\n".join(body)
@@ -171,7 +173,13 @@ def _unit_blocks(service: Service, places: Places) -> Iterator[Block]:
 
 
 def _service_blocks(
-    service: Service, command: Sequence[Sequence[str]], account: Account, places: Places, systemd: int, locks_memory: bool
+    service: Service,
+    command: Sequence[Sequence[str]],
+    account: Account,
+    places: Places,
+    systemd: int,
+    locks_memory: bool,
+    model_version: str,
 ) -> Iterator[Block]:
     yield Block("", [("Type", "exec"), ("ExecStart", command_line(command))])
     yield Block(
@@ -200,7 +208,10 @@ def _service_blocks(
         yield Block(
             "The service's own environment.", [("Environment", quote(f"{name}={value}")) for name, value in sorted(variables.items())]
         )
-    yield Block("Tells which configuration the process runs with.", [("Environment", f"{DIGEST_VARIABLE}=")])
+    yield Block(
+        "Tell which configuration the process runs with, and which version of the model: bytes and time of modification of its files.",
+        [("Environment", f"{DIGEST_VARIABLE}="), ("Environment", quote(f"{MODEL_VARIABLE}={model_version}"))],
+    )
     if service.api_key is not None:
         yield Block("Only the process sees the API key.", [("LoadCredential", f"{CREDENTIAL}:{quote(places.key_file)}")])
     yield Block("Start again when it fails, ever more slowly.", _restart_settings(systemd))

@@ -220,6 +220,10 @@ restart_required:
     did so.
   type: bool
   returned: always
+enabled:
+  description: Whether the unit starts with the host.
+  type: bool
+  returned: except with O(state=absent)
 daemon_reload_required:
   description: Whether systemd has yet to read the unit.
   type: bool
@@ -327,6 +331,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._service_host import
     binary_problems,
     model_context,
     model_problems,
+    model_version,
     port_problems,
 )
 from ansible_collections.baremetal.llm.plugins.module_utils._systemd import Systemd, UnitStatus
@@ -443,6 +448,7 @@ class InferenceService:
             systemd=self.systemd.version(),
             base_url=base_url(argv),
             locks_memory=locks_memory(service),
+            model_version=model_version(service),
         )
         wanted = Content(text, None if service.api_key is None else f"{service.api_key}\n".encode())
         capacity = slots(service, flags, trained)
@@ -504,6 +510,7 @@ class InferenceService:
             "changed": bool(outdated),
             "pending": wanted != self.files.accepted(),
             "files": [str(path) for path, content in ((self.files.unit, wanted.unit), (self.files.key, wanted.key)) if content is not None],
+            "enabled": self.files.enabled(),
             "restart_required": wanted.unit is not None and (edited or not runs(wanted, status)),
             "daemon_reload_required": status.stale or self.files.unit in outdated,
             **self.diff(live, wanted),

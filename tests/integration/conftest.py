@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import pathlib
 import subprocess
 import typing as t
 
@@ -14,17 +14,32 @@ from .deployment import RANGE, Deployment
 SNAPSHOT = "converged"
 
 
+@contextlib.contextmanager
+def booted(name: str) -> t.Iterator[None]:
+    subprocess.run([RANGE, "up", name, "--from", SNAPSHOT], check=True, timeout=300)
+    try:
+        yield
+    finally:
+        subprocess.run([RANGE, "down", name], check=True, timeout=120)
+
+
 @pytest.fixture(scope="module")
 def deployment(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Deployment]:
     """A converged quickstart host of this test module's own."""
     name = request.module.__name__.rpartition(".")[2].removeprefix("test_").replace("_", "-")
-    subprocess.run([RANGE, "up", name, "--from", SNAPSHOT], check=True, timeout=300)
-    try:
+    directory = tmp_path_factory.mktemp(name)
+    with booted(name):
         hosts = json.loads(subprocess.check_output([RANGE, "list", "--json"], text=True))
-        address = next(host["address"] for host in hosts if host["name"] == name)
-        directory = tmp_path_factory.mktemp(name)
         inventory = subprocess.check_output([RANGE, "inventory", f"quickstart={name}"], text=True)
-        pathlib.Path(directory / "range.yml").write_text(inventory, encoding="utf-8")
-        yield Deployment(name, address, directory)
-    finally:
-        subprocess.run([RANGE, "down", name], check=True, timeout=120)
+        (directory / "range.yml").write_text(inventory, encoding="utf-8")
+        yield Deployment(name, next(host["address"] for host in hosts if host["name"] == name), directory)
+
+
+@pytest.fixture(scope="session")
+def llama_server(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The release that was built on the host, brought to this machine."""
+    directory = tmp_path_factory.mktemp("release")
+    pack = [RANGE, "ssh", "release", "--", "tar", "-C", "/opt/llama.cpp/current", "-cf", "-", "bin"]
+    with booted("release"), subprocess.Popen(pack, stdout=subprocess.PIPE) as packing:
+        subprocess.run(["tar", "-C", str(directory), "-xf", "-"], stdin=packing.stdout, check=True, timeout=120)
+    return str(directory / "bin" / "llama-server")

@@ -1,14 +1,13 @@
 # Copyright: (c) 2026, the baremetal.llm contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The probe against a real llama-server, whose path is in LLAMA_SERVER_BIN, with a generated model."""
+"""The probe against a real llama-server with a generated model, on this machine."""
 
 from __future__ import annotations
 
 import concurrent.futures
 import contextlib
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -21,14 +20,6 @@ from ansible_collections.baremetal.llm.plugins.modules import inference_probe
 from ansible_collections.baremetal.llm.tools import tiny_gguf
 
 KEY = "sk-of-the-live-test"
-
-
-@pytest.fixture(scope="session")
-def llama_server() -> str:
-    path = os.environ.get("LLAMA_SERVER_BIN", "")
-    if not os.access(path, os.X_OK):
-        pytest.fail(f"LLAMA_SERVER_BIN is {path!r}: set it to the llama-server of a finished build.", pytrace=False)
-    return path
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ def test_the_key_is_nowhere_to_be_read(deployment: Deployment) -> None:
         "sh",
         "-c",
         "'ps axww -o args; cat /etc/systemd/system/inference-tiny.service; systemctl show inference-tiny; journalctl --no-pager -b;"
-        " cat /opt/llama.cpp/log/* 2>/dev/null; tr \"\\\\0\" \"\\\\n\" < /proc/$(systemctl show -P MainPID inference-tiny)/environ'",
+        ' cat /opt/llama.cpp/log/* 2>/dev/null; tr "\\\\0" "\\\\n" < /proc/$(systemctl show -P MainPID inference-tiny)/environ\'',
     )
     assert "llama-server" in host
     for secret in (key, NEW_KEY):

@@ -35,7 +35,7 @@ def unit(*, systemd: int = 252, locks_memory: bool = False, command: tuple[tuple
     assert service is not None and problems == []
     account = Account("inference", "inference")
     url = "http://127.0.0.1:8080"
-    return render(service, command, account, PLACES, systemd=systemd, base_url=url, locks_memory=locks_memory)
+    return render(service, command, account, PLACES, systemd=systemd, base_url=url, locks_memory=locks_memory, model_version="7@1")
 
 
 def settings(text: str) -> list[str]:

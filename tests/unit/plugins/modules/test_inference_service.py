@@ -160,6 +160,22 @@ def test_check_then_run_then_check_then_run(host: Host) -> None:
     assert host.snapshot() == after
 
 
+def test_a_replaced_model_file_asks_for_a_restart(host: Host) -> None:
+    host.run()
+    host.start()
+    assert not host.run()["restart_required"]
+    host.model.write_bytes(gguf(4096) + b"more")
+    assert host.run()["restart_required"]
+
+
+def test_it_tells_whether_the_unit_starts_with_the_host(host: Host) -> None:
+    assert not host.run()["enabled"]
+    wants = host.units / "multi-user.target.wants"
+    wants.mkdir()
+    (wants / host.unit.name).symlink_to(host.unit)
+    assert host.run()["enabled"]
+
+
 def test_what_it_returns(host: Host) -> None:
     result = host.run()
     assert result["unit"] == "inference-chat.service"
