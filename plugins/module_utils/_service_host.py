@@ -26,6 +26,8 @@ from ansible_collections.baremetal.llm.plugins.module_utils._unit_file import ex
 # ProtectHome= and PrivateTmp= hide these from the service.
 _HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")
 
+_NOBODY = 65534  # the user and the group that own nothing, on Debian and Ubuntu
+
 
 def binary_problems(binary: str) -> Iterator[Problem]:
     if hidden := _hidden_below(binary):
@@ -93,9 +95,10 @@ def readable(path: str, user: str) -> bool:
         return os.access(path, os.R_OK)
     try:
         account = pwd.getpwnam(user)
-    except KeyError:  # it is created before the service starts, and until then there is nothing to ask
-        return True
-    as_user = ["setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--init-groups", "--"]
+        identity = [f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--init-groups"]
+    except KeyError:  # it is still to be created, and will have the rights that everybody has
+        identity = [f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups"]
+    as_user = ["setpriv", *identity, "--"]
     return run([*as_user, "test", "-r", path]).rc == 0
 
 

@@ -116,13 +116,14 @@ options:
     choices: [present, accepted, reverted, absent]
     default: present
   user:
-    description: The user that the process runs as.
+    description:
+      - The user that the process runs as. It is created as a system account if it is not there, and removed with the last service if it was
+        created here.
     type: str
     default: inference
   group:
-    description: The group that the process runs as.
+    description: The group that the process runs as. By default the one that is called like the user.
     type: str
-    default: inference
   unit_directory:
     description: Where units go.
     type: path
@@ -302,6 +303,7 @@ import typing as t
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.baremetal.llm.plugins.module_utils import _account as account
 from ansible_collections.baremetal.llm.plugins.module_utils._command import run
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._llama_server_help import Flags, parse_help
@@ -387,7 +389,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "binary": {"type": "path"},
     "state": {"type": "str", "choices": ["present", "accepted", "reverted", "absent"], "default": "present"},
     "user": {"type": "str", "default": "inference"},
-    "group": {"type": "str", "default": "inference"},
+    "group": {"type": "str"},
     "unit_directory": {"type": "path", "default": "/etc/systemd/system"},
     "config_directory": {"type": "path", "default": "/etc/inference"},
     "state_directory": {"type": "path", "default": "/var/lib/inference"},
@@ -406,7 +408,7 @@ class InferenceService:
     """One run of the module: look, decide, then change."""
 
     def __init__(self, module: AnsibleModule, systemd: Systemd) -> None:
-        self.params = module.params
+        self.params = {**module.params, "group": module.params["group"] or module.params["user"]}
         self.check_mode = module.check_mode
         self.diff_mode = module._diff
         self.systemd = systemd
@@ -473,13 +475,17 @@ class InferenceService:
     def absent(self) -> dict[str, t.Any]:
         status = self.systemd.status(self.unit)
         there = self.files.everything()
-        changed = bool(there) or status.active
+        # The last one takes the account along, if it was made for such services.
+        unused = account.is_ours(self.params["user"]) and not self.files.other_units()
+        changed = bool(there) or status.active or unused
         diff = self.diff(self.files.live(), Content())
         if changed and not self.check_mode:
             if status.active:
                 self.systemd.stop(self.unit)
             self.files.remove()
             self.systemd.forget(self.unit)
+            if unused:
+                account.remove(self.params["user"])
         return {
             "changed": changed,
             "files": [str(path) for path in there],
@@ -496,9 +502,15 @@ class InferenceService:
         self.warn_of_drop_ins(status)
         if verify and wanted.unit is not None and self.files.unit in outdated:
             self.systemd.verify(self.unit, wanted.unit)
-        if outdated and not self.check_mode:
-            self.files.write(wanted)
-        return self.outcome(live, wanted, status, outdated)
+        user = self.params["user"]
+        account_due = not account.exists(user)
+        if not self.check_mode:
+            if account_due:
+                account.create(user, self.params["group"], self.params["state_directory"])
+            if outdated:
+                self.files.write(wanted)
+        outcome = self.outcome(live, wanted, status, outdated)
+        return {**outcome, "changed": outcome["changed"] or account_due}
 
     def outcome(self, live: Content, wanted: Content, status: UnitStatus, outdated: list[Path]) -> dict[str, t.Any]:
         # The process may have been started from a unit that a person has edited: nobody can tell what it runs with.
@@ -528,7 +540,8 @@ class InferenceService:
         params = self.params
         if params["state"] == "present" and not params["binary"]:
             yield error("missing_key", "binary is missing", "Give the path of llama-server, as baremetal.llm.llama_build returns it")
-        for key in ("binary", "user", "group", "unit_directory", "config_directory", "state_directory"):
+        group = [] if params["group"] == params["user"] else ["group"]
+        for key in ("binary", "user", *group, "unit_directory", "config_directory", "state_directory"):
             problem = text_problem(key, params[key] or "")
             if problem:
                 yield problem

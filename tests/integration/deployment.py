@@ -96,10 +96,10 @@ class Deployment:
         )
         return Run(process.returncode, process.stdout, self.tasks())
 
-    def play_and_kill(self, when: t.Callable[[], bool], extra: t.Mapping[str, t.Any], playbook: str = "site.yml") -> None:
-        """SIGKILL Ansible, workers included, as soon as `when` says so."""
+    def play_and_kill(self, when: t.Callable[[], bool], extra: t.Mapping[str, t.Any], seconds: float = 0.0) -> None:
+        """SIGKILL Ansible, workers included, that many seconds after `when` says so for the first time."""
         process = subprocess.Popen(
-            self._arguments(playbook, extra, ()),
+            self._arguments("site.yml", extra, ()),
             cwd=ROOT,
             env=self._environment(),
             stdout=subprocess.DEVNULL,
@@ -112,6 +112,7 @@ class Deployment:
                 assert process.poll() is None, "the run ended before the moment to kill it came"
                 assert time.monotonic() < deadline
                 time.sleep(0.02)
+            time.sleep(seconds)
         finally:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()

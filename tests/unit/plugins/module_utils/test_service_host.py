@@ -103,6 +103,9 @@ def test_a_model_has_to_be_readable_for_the_service(tmp_path: Path) -> None:
     model.chmod(0o644)
     directory.chmod(0o700)
     assert codes(_service_host.model_problems(service(model), "nobody")) == [("model_unreadable", "error")]
+    # An account that is still to be created will have the rights of everybody.
+    assert codes(_service_host.model_problems(service(model), "no-such-user")) == [("model_unreadable", "error")]
+    directory.chmod(0o755)
     assert codes(_service_host.model_problems(service(model), "no-such-user")) == []
 
 
