@@ -106,8 +106,10 @@ integration: setup-dev setup-range ## pytest tests/integration: faults, bad inpu
 	@tools/need g++=g++ cmake=cmake ninja=ninja-build ccache=ccache git=git pip3=python3-pip
 	python -m pytest tests/integration
 
-bench: setup-dev setup-range ## the figures of benchmarks/, on the demo's host
+bench: setup-dev setup-range ## the figures of benchmarks/: site.yml on the demo's host, and two compiles of llama.cpp on this machine
+	@tools/need g++=g++ cmake=cmake ninja=ninja-build ccache=ccache pip3=python3-pip
 	benchmarks/site.py
+	python benchmarks/llama_build.py
 
 ##### clean-up #####
 

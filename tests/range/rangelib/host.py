@@ -380,8 +380,6 @@ def _shut_down(layout: Layout, host: Host) -> None:
 def forget(layout: Layout, snapshot: str) -> None:
     checked_name(snapshot, "snapshot")
     kept = layout.snapshots / snapshot
-    if not kept.exists():
-        raise RangeError(f"There is no snapshot `{snapshot}`.")
     layer = str(kept / "upper")
     with locked(layout.lock):
         users = [host.name for host in all_hosts(layout) if layer in host.lower]
@@ -390,5 +388,5 @@ def forget(layout: Layout, snapshot: str) -> None:
                 users.append(other.parent.name)
         if users:
             raise RangeError(f"Snapshot `{snapshot}` is in use by {', '.join(users)}; let them go first.")
-        _rmtree(kept)
+        _rmtree(kept)  # one that is not there is forgotten already
         _close_if_last(layout)
