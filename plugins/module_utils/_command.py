@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import selectors
@@ -18,6 +19,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserE
 
 COMMAND_NOT_FOUND = 127
 TIMED_OUT = 124
+_SECONDS_TO_DIE = 1.0
 
 _USER_INFO = re.compile(r"://[^/@\s]+@")
 
@@ -64,22 +66,29 @@ def run(
     """
     command = tuple(argv)
     try:
-        process = subprocess.run(
+        process = subprocess.Popen(
             command,
             cwd=cwd,
             env=c_locale(env),
-            timeout=timeout,
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             encoding="utf-8",
             errors="replace",
-            check=False,
         )
     except OSError as error:  # not there, not executable, or not for this kind of machine
         return Completed(command, COMMAND_NOT_FOUND, "", str(error))
-    except subprocess.TimeoutExpired:
+    try:
+        stdout, stderr = process.communicate(timeout=timeout)
+    except BaseException as error:
+        process.kill()
+        if not isinstance(error, subprocess.TimeoutExpired):
+            raise
+        # Not waited for without end: a program that sleeps in the kernel, as with a GPU that hangs, is not even killed.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_SECONDS_TO_DIE)
         return Completed(command, TIMED_OUT, "", f"{command[0]} did not end within {timeout} s")
-    return Completed(command, process.returncode, process.stdout, process.stderr)
+    return Completed(command, process.returncode, stdout, stderr)
 
 
 def check(

@@ -24,6 +24,13 @@ def test_run() -> None:
     assert run(["sleep", "5"], timeout=0.05).rc == 124
 
 
+def test_a_program_that_cannot_be_killed_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subprocess.Popen, "kill", lambda process: None)  # as if it slept in the kernel
+    started = time.monotonic()
+    assert run(["sleep", "4"], timeout=0.05).rc == 124
+    assert time.monotonic() - started < 3
+
+
 def test_check_says_what_failed_and_why() -> None:
     with pytest.raises(UserError) as caught:
         check(["sh", "-c", "echo first >&2; echo last >&2; exit 2"], what="asking")
