@@ -1,0 +1,178 @@
+# Copyright: (c) 2026, the baremetal.llm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The host that is asked about its GPUs: every file that is read and every program that is run for it.
+
+Note: this module_util is private and not part of the collection's public interface.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from ansible_collections.baremetal.llm.plugins.module_utils import _cuda_toolkits as cuda_toolkits
+from ansible_collections.baremetal.llm.plugins.module_utils import _nvidia_driver as driver
+from ansible_collections.baremetal.llm.plugins.module_utils import _nvidia_smi as nvidia_smi
+from ansible_collections.baremetal.llm.plugins.module_utils import _pci_gpus as pci_gpus
+from ansible_collections.baremetal.llm.plugins.module_utils._command import Completed, run
+
+# Left out of PATH when a user logs in who is not root.
+_SYSTEM_PATH = ("/usr/sbin", "/sbin")
+# Of the small programs; nvidia-smi may have to start each GPU first, which takes seconds.
+_SECONDS = 10.0
+# Debian calls its module differently where several branches of the driver can be installed side by side.
+_MODULES = ("nvidia", "nvidia-current")
+_LIBRARY_DIRECTORIES = ("usr/lib/*-linux-gnu", "usr/lib/*-linux-gnu/nvidia/current", "usr/lib64", "usr/lib")
+_RUNTIMES = ("docker", "podman")
+
+
+class NvidiaHost:
+    """``root`` stands for /, ``path`` for PATH; nvidia-smi is given up after ``timeout`` seconds."""
+
+    def __init__(self, root: Path = Path("/"), path: str | None = None, timeout: float = 30.0) -> None:
+        self._root = root
+        self._path = os.pathsep.join((os.environ.get("PATH", os.defpath), *_SYSTEM_PATH)) if path is None else path
+        self._timeout = timeout
+
+    def evidence(self) -> driver.Evidence:
+        smi = self._ask_nvidia_smi()
+        loaded, on_disk = self._loaded_module(), self._module_on_disk()
+        library = self._library() or (smi.library_version if smi else None)
+        return driver.Evidence(
+            pci=tuple(self._pci_gpus()),
+            smi=smi,
+            versions=self._smi_versions(smi, untold=loaded is None or (library is None and on_disk is None)),
+            mig=self._mig(smi),
+            proc=dict(self._proc_gpus()),
+            loaded=loaded,
+            on_disk=on_disk,
+            library=library,
+            nouveau=(self._root / "sys/module/nouveau").exists(),
+            pending_reboot=self._pending_reboot(),
+            kernel=self._read("proc/sys/kernel/osrelease").strip(),
+            timeout=self._timeout,
+        )
+
+    def toolkits(self, prefixes: Iterable[str] = ()) -> list[cuda_toolkits.Toolkit]:
+        """The toolkits that can compile, each once; the one of the nvcc in PATH first."""
+        found: dict[str, cuda_toolkits.Toolkit] = {}
+        for root in self._toolkit_roots(prefixes):
+            real = root.resolve()
+            if str(real) not in found and (version := self._toolkit_version(real)):
+                found[str(real)] = cuda_toolkits.Toolkit(version, str(real))
+        return list(found.values())
+
+    def container_runtimes(self) -> dict[str, str]:
+        """The versions of the container engines' command lines; whether an engine runs is not asked."""
+        versions = {}
+        for name in _RUNTIMES:
+            asked = self._run([name, "--version"])
+            if asked and asked.rc == 0 and (version := re.search(r"version (\d[^\s,]*)", asked.stdout)):
+                versions[name] = version[1]
+        return versions
+
+    def _read(self, path: str | Path) -> str:
+        """The text of a file, none where it cannot be read: what this user may not see is told by the other sources."""
+        try:
+            return (self._root / path).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return ""
+
+    def _list(self, path: str) -> list[Path]:
+        try:
+            return sorted((self._root / path).iterdir())
+        except OSError:
+            return []
+
+    def _run(self, argv: list[str], timeout: float = _SECONDS) -> Completed | None:
+        program = shutil.which(argv[0], path=self._path)
+        return run([program, *argv[1:]], env={"PATH": self._path}, timeout=timeout) if program else None
+
+    def _ask_nvidia_smi(self) -> nvidia_smi.Answer | None:
+        fields = list(nvidia_smi.FIELDS)
+        while asked := self._run(["nvidia-smi", *nvidia_smi.query(fields)], self._timeout):
+            unknown = nvidia_smi.invalid_field(asked.stdout + asked.stderr)
+            if unknown not in fields:
+                return nvidia_smi.parse_answer(asked.rc, asked.stdout, asked.stderr, fields)
+            fields.remove(unknown)
+        return None
+
+    def _smi_versions(self, smi: nvidia_smi.Answer | None, untold: bool) -> nvidia_smi.Versions:
+        # Not of one that hangs: it would do so again.
+        if smi is None or not untold or smi.trouble is nvidia_smi.Trouble.HANGS:
+            return nvidia_smi.Versions(None, None)
+        asked = self._run(["nvidia-smi", *nvidia_smi.VERSION], self._timeout)
+        return nvidia_smi.parse_versions(asked.stdout if asked else "")
+
+    def _mig(self, smi: nvidia_smi.Answer | None) -> dict[str, list[nvidia_smi.MigDevice]]:
+        if smi is None or not any(row.mig for row in smi.rows):
+            return {}
+        asked = self._run(["nvidia-smi", *nvidia_smi.LIST], self._timeout)
+        return nvidia_smi.parse_mig(asked.stdout if asked else "")
+
+    def _pci_gpus(self) -> Iterator[pci_gpus.PciGpu]:
+        for directory in self._list("sys/bus/pci/devices"):
+            if gpu := self._pci_gpu(directory):
+                yield gpu
+
+    def _pci_gpu(self, directory: Path) -> pci_gpus.PciGpu | None:
+        link = directory / "driver"
+        kernel_driver = os.path.basename(os.readlink(link)) if link.is_symlink() else None
+        return pci_gpus.gpu(directory.name, lambda name: self._read(directory / name), kernel_driver)
+
+    def _proc_gpus(self) -> Iterator[tuple[str, driver.ProcGpu]]:
+        for directory in self._list("proc/driver/nvidia/gpus"):
+            yield pci_gpus.find_address(directory.name) or directory.name, driver.parse_proc_gpu(self._read(directory / "information"))
+
+    def _loaded_module(self) -> driver.ModuleVersion | None:
+        if loaded := driver.parse_proc_version(self._read("proc/driver/nvidia/version")):
+            return loaded
+        version = self._read("sys/module/nvidia/version").strip()
+        return driver.ModuleVersion(version, driver.Flavour.NONE) if version else None
+
+    def _module_on_disk(self) -> driver.ModuleVersion | None:
+        for name in _MODULES:
+            version = self._run(["modinfo", "-F", "version", name])
+            if version and version.rc == 0 and version.stdout.strip():
+                licence = self._run(["modinfo", "-F", "license", name])
+                return driver.ModuleVersion(version.stdout.strip(), driver.flavour_of_licence(licence.stdout if licence else ""))
+        return None
+
+    def _library(self) -> str | None:
+        """The version of the libnvidia-ml that programs get: the one that its link leads to, or else the newest there is."""
+        directories = [directory for pattern in _LIBRARY_DIRECTORIES for directory in sorted(self._root.glob(pattern))]
+        linked = (os.path.basename(os.path.realpath(directory / "libnvidia-ml.so.1")) for directory in directories)
+        present = (file.name for directory in directories for file in directory.glob("libnvidia-ml.so.*"))
+        return driver.library_version(linked) or driver.library_version(present)
+
+    def _pending_reboot(self) -> tuple[str, ...] | None:
+        for directory in ("run", "var/run"):
+            if (self._root / directory / "reboot-required").exists():
+                return tuple(dict.fromkeys(self._read(f"{directory}/reboot-required.pkgs").split()))
+        return None
+
+    def _toolkit_roots(self, prefixes: Iterable[str]) -> Iterator[Path]:
+        asked = self._run(["nvcc", "--dryrun", "-x", "cu", "-c", os.devnull, "-o", os.devnull])
+        if asked and (root := cuda_toolkits.parse_nvcc_root(asked.stdout + asked.stderr)):
+            yield Path(root)
+        for pattern in cuda_toolkits.KNOWN_PLACES:
+            yield from sorted(self._root.glob(pattern))
+        for prefix in prefixes:
+            directory = self._root / prefix.lstrip("/")
+            yield directory
+            for pattern in cuda_toolkits.BELOW_A_PREFIX:
+                yield from sorted(directory.glob(pattern))
+
+    def _toolkit_version(self, root: Path) -> str | None:
+        compiler = root / cuda_toolkits.COMPILER
+        if not os.access(compiler, os.X_OK):
+            return None
+        if version := cuda_toolkits.parse_version_json(self._read(root / "version.json")):
+            return version
+        asked = self._run([str(compiler), "--version"])
+        return cuda_toolkits.parse_nvcc_version(asked.stdout) if asked else None
