@@ -304,7 +304,8 @@ def _running_driver_problems(evidence: Evidence, driver: Driver, gpus: Collectio
         )
     if answer is None:
         return
-    yield from _answer_problems(answer, evidence.timeout, {gpu.pci_bus_id: gpu for gpu in gpus})
+    by_address = {gpu.pci_bus_id: gpu for gpu in gpus}
+    yield from _answer_problems(answer, evidence.timeout, by_address)
     for gpu in _not_shown(answer, gpus):
         if gpu not in wrong:
             yield error(
@@ -316,7 +317,7 @@ def _running_driver_problems(evidence: Evidence, driver: Driver, gpus: Collectio
         if row.mig and not evidence.mig.get(row.uuid or ""):
             yield warning(
                 "mig_without_devices",
-                f"MIG is on for GPU {row.index} ({row.name}), which has no MIG devices: no program can use it",
+                f"MIG is on for {by_address[row.address]}, which has no MIG devices: no program can use it",
                 f"Create them with `nvidia-smi mig -i {row.index} -cgi <profile> -C`, or switch it off: `nvidia-smi -i {row.index} -mig 0`",
             )
 
