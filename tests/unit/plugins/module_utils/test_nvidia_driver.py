@@ -165,6 +165,8 @@ NOTHING_SHOWN = Answer(trouble=Trouble.NO_DEVICES)
             Evidence(pci=(A10, SECOND), smi=Answer((A10_ROW,)), loaded=ModuleVersion(VERSION, PROPRIETARY), library=VERSION),
             ["wrong_module_flavour"],
         ),
+        # what works, works
+        (Evidence(pci=(V100,), smi=Answer((Row(0, UUID, V100.address, "Tesla V100-PCIE-16GB", "7.0"),)), **RUNS), []),
         # GPUs in trouble
         (Evidence(pci=(A10,), smi=NOTHING_SHOWN, **RUNS), ["gpu_not_visible"]),
         (Evidence(pci=(A10, SECOND), smi=Answer((A10_ROW,)), **RUNS), ["gpu_not_visible"]),
@@ -233,8 +235,8 @@ def test_gpus_keep_their_uuid_while_nvidia_smi_does_not_work() -> None:
 
 
 def test_without_nvidia_smi_the_bus_decides_about_the_order() -> None:
-    gpus = survey(Evidence(pci=(slot("2236", "10000:01:00.0"), slot("2b85", "0000:cb:00.0"), UNKNOWN))).gpus
-    assert [(gpu.index, gpu.pci_bus_id) for gpu in gpus] == [(0, "0000:17:00.0"), (1, "0000:cb:00.0"), (2, "10000:01:00.0")]
+    gpus = survey(Evidence(pci=(slot("2236", "10000:01:00.0"), slot("2b85", "ffff:cb:00.0"), UNKNOWN))).gpus
+    assert [(gpu.index, gpu.pci_bus_id) for gpu in gpus] == [(0, "0000:17:00.0"), (1, "ffff:cb:00.0"), (2, "10000:01:00.0")]
 
 
 def test_a_gpu_that_the_driver_does_not_show_comes_last_and_has_no_index() -> None:

@@ -144,6 +144,12 @@ def test_a_driver_upgraded_under_the_running_one(fake: FakeHost) -> None:
     assert [(gpu.index, gpu.uuid) for gpu in found.gpus] == [(0, UUID)]
 
 
+def test_the_library_that_programs_get_counts(fake: FakeHost) -> None:
+    fake.library("590.48.01")
+    fake.library("580.126.09")  # the link leads here now
+    assert fake.survey().driver.installed_version == "580.126.09"
+
+
 def test_an_installed_driver_without_a_module_for_this_kernel(fake: FakeHost) -> None:
     fake.gpu("0000:17:00.0", "2236")
     fake.write("proc/sys/kernel/osrelease", "6.1.0-40-amd64\n")

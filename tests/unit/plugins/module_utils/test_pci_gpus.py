@@ -84,9 +84,9 @@ def test_addresses(text: str, address: str | None) -> None:
 
 
 def test_bus_order() -> None:
-    assert sorted(["10000:01:00.0", "000f:01:00.0", "0000:cb:00.0", "0000:17:00.0"], key=bus_order) == [
+    assert sorted(["10000:01:00.0", "ffff:01:00.0", "0000:cb:00.0", "0000:17:00.0"], key=bus_order) == [
         "0000:17:00.0",
         "0000:cb:00.0",
-        "000f:01:00.0",
+        "ffff:01:00.0",
         "10000:01:00.0",
     ]
