@@ -15,9 +15,9 @@ import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from ansible_collections.baremetal.llm.plugins.module_utils import _cuda_toolkits as cuda_toolkits
 from ansible_collections.baremetal.llm.plugins.module_utils import _nvidia_driver as driver
 from ansible_collections.baremetal.llm.plugins.module_utils import _nvidia_smi as nvidia_smi
+from ansible_collections.baremetal.llm.plugins.module_utils import _nvidia_toolkits as nvidia_toolkits
 from ansible_collections.baremetal.llm.plugins.module_utils import _pci_gpus as pci_gpus
 from ansible_collections.baremetal.llm.plugins.module_utils._command import Completed, run
 
@@ -58,13 +58,13 @@ class NvidiaHost:
             timeout=self._timeout,
         )
 
-    def toolkits(self, prefixes: Iterable[str] = ()) -> list[cuda_toolkits.Toolkit]:
+    def toolkits(self, prefixes: Iterable[str] = ()) -> list[nvidia_toolkits.Toolkit]:
         """The toolkits that can compile, each once; the one of the nvcc in PATH first."""
-        found: dict[str, cuda_toolkits.Toolkit] = {}
+        found: dict[str, nvidia_toolkits.Toolkit] = {}
         for root in self._toolkit_roots(prefixes):
             real = root.resolve()
             if str(real) not in found and (version := self._toolkit_version(real)):
-                found[str(real)] = cuda_toolkits.Toolkit(version, str(real))
+                found[str(real)] = nvidia_toolkits.Toolkit(version, str(real))
         return list(found.values())
 
     def container_runtimes(self) -> dict[str, str]:
@@ -158,21 +158,21 @@ class NvidiaHost:
 
     def _toolkit_roots(self, prefixes: Iterable[str]) -> Iterator[Path]:
         asked = self._run(["nvcc", "--dryrun", "-x", "cu", "-c", os.devnull, "-o", os.devnull])
-        if asked and (root := cuda_toolkits.parse_nvcc_root(asked.stdout + asked.stderr)):
+        if asked and (root := nvidia_toolkits.parse_nvcc_root(asked.stdout + asked.stderr)):
             yield Path(root)
-        for pattern in cuda_toolkits.KNOWN_PLACES:
+        for pattern in nvidia_toolkits.KNOWN_PLACES:
             yield from sorted(self._root.glob(pattern))
         for prefix in prefixes:
             directory = self._root / prefix.lstrip("/")
             yield directory
-            for pattern in cuda_toolkits.BELOW_A_PREFIX:
+            for pattern in nvidia_toolkits.BELOW_A_PREFIX:
                 yield from sorted(directory.glob(pattern))
 
     def _toolkit_version(self, root: Path) -> str | None:
-        compiler = root / cuda_toolkits.COMPILER
+        compiler = root / nvidia_toolkits.COMPILER
         if not os.access(compiler, os.X_OK):
             return None
-        if version := cuda_toolkits.parse_version_json(self._read(root / "version.json")):
+        if version := nvidia_toolkits.parse_version_json(self._read(root / "version.json")):
             return version
         asked = self._run([str(compiler), "--version"])
-        return cuda_toolkits.parse_nvcc_version(asked.stdout) if asked else None
+        return nvidia_toolkits.parse_nvcc_version(asked.stdout) if asked else None

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.baremetal.llm.plugins.module_utils._cuda_toolkits import parse_nvcc_root, parse_nvcc_version, parse_version_json
+from ansible_collections.baremetal.llm.plugins.module_utils._nvidia_toolkits import parse_nvcc_root, parse_nvcc_version, parse_version_json
 
 NVCC_VERSION = """\
 nvcc: NVIDIA (R) Cuda compiler driver
