@@ -115,5 +115,5 @@ bench: setup-dev setup-range ## the figures of benchmarks/: site.yml on the demo
 
 .PHONY: clean
 clean: ## remove what these targets made; the next set-up starts from nothing
-	rm -rf .venv .cache .ansible .hypothesis .pytest_cache .mypy_cache .ruff_cache $(MODEL)
+	rm -rf .venv .cache .ansible .hypothesis .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
