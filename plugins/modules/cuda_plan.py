@@ -29,7 +29,7 @@ options:
   gpus:
     description:
       - The GPUs of the host, each with its C(name), its C(compute_capability) or both; other keys are ignored, so that
-        what M(baremetal.llm.gpu_info) returns can be given as it is.
+        what the module C(gpu_info) returns can be given as it is.
       - A C(name) is understood as C(nvidia-smi) prints it, such as C(NVIDIA GeForce RTX 5090), C(Tesla V100-SXM2-16GB) or
         C(NVIDIA A10-24Q).
       - A C(compute_capability), such as V(8.6), is believed more than a C(name).
