@@ -44,27 +44,27 @@ MODELS = (
         TURING,
         Capability(7, 5),
         "T4, Quadro RTX 6000, RTX 20xx, GTX 16xx, T1000",
-        r"t4g?|(quadro )?t(400|500|550|600|1000|1200|2000)|quadro rtx [34568]000|rtx[68]000p?(?! ada)"
-        r"|(geforce )?(rtx 20[678]0|gtx 16[356]0)|titan rtx",
+        r"t4g?|(quadro )?t(400e?|500|550|600|1000|1200|2000)|quadro rtx [34568]000|rtx[68]000p?(?! ada)"
+        r"|(geforce )?(rtx 20[678]0|gtx 16[356]0|mx[45]50)|titan rtx|cmp [345]0hx",
     ),
-    Model(AMPERE, Capability(8, 0), "A100, A800, A30", r"a[18]00(d|dx|x)?|a30x?"),
+    Model(AMPERE, Capability(8, 0), "A100, A800, A30", r"a[18]00(d|dx|x)?|a30x?|ax800|pg50[69]|cmp 170hx"),
     Model(
         AMPERE,
         Capability(8, 6),
         "A10, A40, A16, A2, RTX A6000, RTX 30xx",
-        r"a10[gm]?|a16|a2|a40|rtx ?a\d{3,4}|(geforce )?rtx (30[5-9]0|2050)",
+        r"a10[gm]?|a16|a2|a40|rtx ?a\d{3,4}h?|(geforce )?(rtx 30[6-9]0|rtx 3050(?! a\b)|rtx 2050|mx570)|cmp [79]0hx",
     ),
     Model(
         ADA,
         Capability(8, 9),
         "L4, L40S, RTX 6000 Ada, RTX 40xx",
-        r"l2|l4|l20|l40[sg]?|rtx ?\d{3,4} (sff )?ada|(geforce )?rtx 40[5-9]0",
+        r"l2|l4|l20|l40[sg]?|rtx ?\d{3,4}e? (sff )?ada|(geforce )?(rtx 40[5-9]0|rtx 3050 a)",
     ),
     Model(HOPPER, Capability(9, 0), "H100, H200, H20", r"h[18]00(l|x|xm)?|h200x?|h20"),
     Model(GRACE_HOPPER, Capability(9, 0), "GH200", r"gh200"),
     Model(BLACKWELL, Capability(10, 0), "B200, GB200", r"g?b200"),
     Model(BLACKWELL, Capability(10, 3), "B300, GB300", r"g?b300"),
-    Model(BLACKWELL, Capability(12, 0), "RTX 50xx, RTX PRO 6000 Blackwell", r"(geforce )?rtx 50[5-9]0|rtx pro \d{3,4}"),
+    Model(BLACKWELL, Capability(12, 0), "RTX 50xx, RTX PRO 6000 Blackwell", r"(geforce )?rtx 50[5-9]0|rtx pro \d{3,4}|rtx 6000d"),
     Model(BLACKWELL, Capability(12, 1), "GB10", r"gb10"),
 )
 

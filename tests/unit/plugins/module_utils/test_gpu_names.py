@@ -29,6 +29,9 @@ from ansible_collections.baremetal.llm.plugins.module_utils._gpu_names import MO
         ("NVIDIA GeForce RTX 2080 Ti", "7.5", "Turing"),
         ("NVIDIA GeForce GTX 1660 SUPER", "7.5", "Turing"),
         ("NVIDIA TITAN RTX", "7.5", "Turing"),
+        ("NVIDIA T400E", "7.5", "Turing"),
+        ("NVIDIA GeForce MX450", "7.5", "Turing"),
+        ("NVIDIA CMP 30HX", "7.5", "Turing"),
         # Ampere
         ("NVIDIA A100-SXM4-80GB", "8.0", "Ampere"),
         ("NVIDIA A100 80GB PCIe", "8.0", "Ampere"),
@@ -36,6 +39,9 @@ from ansible_collections.baremetal.llm.plugins.module_utils._gpu_names import MO
         ("NVIDIA A100X", "8.0", "Ampere"),
         ("NVIDIA A800-SXM4-80GB", "8.0", "Ampere"),
         ("NVIDIA A30", "8.0", "Ampere"),
+        ("NVIDIA PG506-232", "8.0", "Ampere"),
+        ("NVIDIA AX800", "8.0", "Ampere"),
+        ("NVIDIA CMP 170HX", "8.0", "Ampere"),
         ("NVIDIA A10", "8.6", "Ampere"),
         ("NVIDIA A10G", "8.6", "Ampere"),
         ("NVIDIA A10-24Q", "8.6", "Ampere"),
@@ -48,6 +54,11 @@ from ansible_collections.baremetal.llm.plugins.module_utils._gpu_names import MO
         ("NVIDIA GeForce RTX 3090 Ti", "8.6", "Ampere"),
         ("NVIDIA GeForce RTX 3080 Laptop GPU", "8.6", "Ampere"),
         ("NVIDIA GeForce RTX 2050", "8.6", "Ampere"),
+        ("NVIDIA GeForce RTX 3050", "8.6", "Ampere"),
+        ("NVIDIA GeForce RTX 3050 Laptop GPU", "8.6", "Ampere"),
+        ("NVIDIA GeForce MX570 A", "8.6", "Ampere"),
+        ("NVIDIA RTX A4000H", "8.6", "Ampere"),
+        ("NVIDIA CMP 90HX", "8.6", "Ampere"),
         # Ada
         ("NVIDIA L4", "8.9", "Ada"),
         ("NVIDIA L40S", "8.9", "Ada"),
@@ -58,6 +69,8 @@ from ansible_collections.baremetal.llm.plugins.module_utils._gpu_names import MO
         ("NVIDIA GeForce RTX 4090", "8.9", "Ada"),
         ("NVIDIA GeForce RTX 4090 D", "8.9", "Ada"),
         ("NVIDIA GeForce RTX 4060 Ti", "8.9", "Ada"),
+        ("NVIDIA GeForce RTX 3050 A Laptop GPU", "8.9", "Ada"),
+        ("NVIDIA RTX 2000E Ada Generation", "8.9", "Ada"),
         # Hopper
         ("NVIDIA H100 80GB HBM3", "9.0", "Hopper"),
         ("NVIDIA H100 80GB HBM3 MIG 1g.10gb", "9.0", "Hopper"),
@@ -75,6 +88,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._gpu_names import MO
         ("NVIDIA GeForce RTX 5060 Ti", "12.0", "Blackwell"),
         ("NVIDIA RTX PRO 6000 Blackwell Server Edition", "12.0", "Blackwell"),
         ("NVIDIA RTX Pro 6000 Blackwell DC-96Q", "12.0", "Blackwell"),
+        ("NVIDIA RTX 6000D", "12.0", "Blackwell"),
         ("NVIDIA GB10", "12.1", "Blackwell"),
         # as people write them
         ("rtx 5090", "12.0", "Blackwell"),
