@@ -15,6 +15,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from ansible_collections.baremetal.llm.plugins.module_utils._cuda_capabilities import Capability, Modules
+from ansible_collections.baremetal.llm.plugins.module_utils._gpu_names import family_of
 from ansible_collections.baremetal.llm.plugins.module_utils._nvidia_smi import Answer, MigDevice, Row, Trouble, Versions
 from ansible_collections.baremetal.llm.plugins.module_utils._pci_gpus import PciGpu, bus_order
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, error, warning
@@ -126,16 +128,13 @@ def version_key(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split("."))
 
 
-def required_flavour(capability: str | None, name: str | None) -> Flavour | None:
-    """The kernel modules without which a GPU does not work; None where both do.
+_REQUIRED = {Modules.OPEN: Flavour.OPEN, Modules.PROPRIETARY: Flavour.PROPRIETARY}
 
-    Blackwell and Grace Hopper exist for the open modules only, what came before Turing for the proprietary ones only.
-    """
-    if capability is None:
-        return None
-    if version_key(capability) >= (10, 0) or "GH200" in (name or ""):
-        return Flavour.OPEN
-    return Flavour.PROPRIETARY if version_key(capability) < (7, 5) else None
+
+def required_flavour(capability: str | None, name: str | None) -> Flavour | None:
+    """The kernel modules without which a GPU does not work; None where both do, or nobody knows."""
+    family = family_of(name or "", Capability.parse(capability or ""))
+    return _REQUIRED.get(family.modules) if family else None
 
 
 def survey(evidence: Evidence) -> Survey:

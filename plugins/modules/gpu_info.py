@@ -36,6 +36,7 @@ notes:
 author:
   - the baremetal.llm contributors (@baremetal-llm)
 seealso:
+  - module: baremetal.llm.cuda_plan
   - module: baremetal.llm.llama_build
 """
 
