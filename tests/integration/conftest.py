@@ -32,7 +32,11 @@ def deployment(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
         hosts = json.loads(subprocess.check_output([RANGE, "list", "--json"], text=True))
         inventory = subprocess.check_output([RANGE, "inventory", f"quickstart={name}"], text=True)
         (directory / "range.yml").write_text(inventory, encoding="utf-8")
-        yield Deployment(name, next(host["address"] for host in hosts if host["name"] == name), directory)
+        deployment = Deployment(name, next(host["address"] for host in hosts if host["name"] == name), directory)
+        # The snapshot may be that of another clone, with another API key.
+        converged = deployment.play()
+        assert converged.rc == 0, converged.output
+        yield deployment
 
 
 @pytest.fixture(scope="session")
