@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 import typing as t
+import urllib.error
 import urllib.request
 
 import pytest
@@ -29,11 +31,18 @@ def tiny(**options: t.Any) -> dict[str, t.Any]:
     return {"inference_services": [{**TINY, "api_key": key(), "options": {"ctx_size": 2048, "parallel": 2, **options}}]}
 
 
-def slots(deployment: Deployment) -> int:
-    """How many slots the server says it has: proof that it answers, and with which settings."""
+def slots(deployment: Deployment, seconds: float = 10) -> int:
+    """How many slots the server says it has: proof that it answers, and with which settings. It may just be starting."""
     request = urllib.request.Request(f"http://{deployment.address}:8080/props", headers={"Authorization": f"Bearer {key()}"})
-    with urllib.request.urlopen(request, timeout=10) as reply:
-        return int(json.load(reply)["total_slots"])
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            with urllib.request.urlopen(request, timeout=10) as reply:
+                return int(json.load(reply)["total_slots"])
+        except (urllib.error.URLError, ConnectionError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
 
 
 def main_pid(deployment: Deployment) -> str:
