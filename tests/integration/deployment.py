@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -14,6 +15,20 @@ import typing as t
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 RANGE = str(ROOT / "tests" / "range" / "range")
 PLAYBOOK_SECONDS = 900
+
+
+def kill_family(pid: int) -> None:
+    """SIGKILL a process and all that descend from it: Ansible's workers have sessions of their own, so no process group holds them."""
+    parents: dict[int, int] = {}
+    for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has just ended
+            parents[int(stat.parent.name)] = int(stat.read_text(encoding="utf-8").rpartition(")")[2].split()[1])
+    family = [pid]
+    for member in family:
+        family += [child for child, parent in parents.items() if parent == member]
+    for member in family:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(member, signal.SIGKILL)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +129,7 @@ class Deployment:
                 time.sleep(0.02)
             time.sleep(seconds)
         finally:
-            os.killpg(process.pid, signal.SIGKILL)
+            kill_family(process.pid)
             process.wait()
 
     def run(self, *argv: str, check: bool = True) -> str:
