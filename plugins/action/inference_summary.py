@@ -6,12 +6,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible import constants as C
 from ansible.plugins.action import ActionBase
+from ansible_collections.baremetal.llm.plugins.plugin_utils._callbacks import people_read_along
 from ansible_collections.baremetal.llm.plugins.plugin_utils._summary import table
-
-# Stdout callbacks whose whole output is read by a program.
-FOR_MACHINES = frozenset({"json", "jsonl", "null"})
 
 ROW = {
     "host": {"type": "str", "required": True},
@@ -34,6 +31,6 @@ class ActionModule(ActionBase):
         args = self.validate_argument_spec({"rows": {"type": "list", "elements": "dict", "required": True, "options": ROW}})[1]
         rows = args["rows"]
         # Printed as text: in the result, a callback would show the table as one escaped string.
-        if rows and C.config.get_config_value("DEFAULT_STDOUT_CALLBACK").rpartition(".")[2] not in FOR_MACHINES:
+        if rows and people_read_along():
             self._display.display("\n".join(table(rows, check_mode=self._task.check_mode)))
         return {**result, "changed": False, "rows": rows}

@@ -9,7 +9,8 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.baremetal.llm.plugins.module_utils._received_file import sha256_of, version_of
+from ansible_collections.baremetal.llm.plugins.module_utils._files import sha256_of
+from ansible_collections.baremetal.llm.plugins.module_utils._received_file import version_of
 
 
 class ActionModule(ActionBase):

@@ -21,6 +21,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._cmake import (
 )
 from ansible_collections.baremetal.llm.plugins.module_utils._command import Completed
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
+from ansible_collections.baremetal.llm.plugins.module_utils._files import sha256_of
 from ansible_collections.baremetal.llm.plugins.module_utils._job import Job
 from ansible_collections.baremetal.llm.plugins.module_utils._ninja import Failure, find_failure, first_error, parse_step
 from ansible_collections.baremetal.llm.plugins.module_utils._progress import ProgressFile
@@ -32,7 +33,6 @@ from ansible_collections.baremetal.llm.plugins.module_utils._source import (
     SourceCache,
     fetch,
     resolve_revision,
-    sha256_of,
     unpack,
 )
 from ansible_collections.baremetal.llm.plugins.module_utils._toolchain import (

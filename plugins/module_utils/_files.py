@@ -6,9 +6,12 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import tempfile
 from pathlib import Path
+
+_CHUNK = 1 << 20  # bytes
 
 
 def write_atomic(path: str | os.PathLike[str], data: bytes, mode: int, uid: int | None = None, gid: int | None = None) -> None:
@@ -56,3 +59,11 @@ def read_text_or_none(path: str | os.PathLike[str]) -> str | None:
         return Path(path).read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def sha256_of(path: str | os.PathLike[str]) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -5,16 +5,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
-from ansible_collections.baremetal.llm.plugins.module_utils._files import sync_directory
+from ansible_collections.baremetal.llm.plugins.module_utils._files import sha256_of, sync_directory
 
-_CHUNK = 1 << 20
 _MIB = 1 << 20
 _MODE = 0o644
 
@@ -25,14 +23,6 @@ class Version:
 
     size: int
     modified: int
-
-
-def sha256_of(path: str | os.PathLike[str]) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def version_of(path: str | os.PathLike[str]) -> Version | None:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import json
 import os
@@ -22,7 +21,7 @@ from pathlib import Path
 from ansible_collections.baremetal.llm.plugins.module_utils import _sdist_backend
 from ansible_collections.baremetal.llm.plugins.module_utils._command import Completed, run, without_credentials
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
-from ansible_collections.baremetal.llm.plugins.module_utils._files import read_text_or_none, write_atomic
+from ansible_collections.baremetal.llm.plugins.module_utils._files import read_text_or_none, sha256_of, write_atomic
 from ansible_collections.baremetal.llm.plugins.module_utils._job import Job
 from ansible_collections.baremetal.llm.plugins.module_utils._toolchain import GIT, PIP, Tool
 
@@ -214,14 +213,6 @@ def _verified_sha256(source: Source, archive: Path) -> str:
             "it is not what you meant to build, or the checksum is another file's"
         )
     return digest
-
-
-def sha256_of(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 # Nobody is there to answer a question.

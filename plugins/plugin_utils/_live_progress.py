@@ -14,12 +14,12 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from ansible import constants as C
 from ansible.errors import AnsibleConnectionFailure
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.baremetal.llm.plugins.module_utils._progress import Watch, load, render
+from ansible_collections.baremetal.llm.plugins.plugin_utils._callbacks import people_read_along
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,8 +33,6 @@ JOB_SECONDS = 24 * 3600
 POLL_SECONDS = 2.0
 FIRST_POLL_SECONDS = 0.5
 
-# Callbacks whose readers are programs.
-_MACHINE_READABLE = ("json", "jsonl", "null")
 _JOB_KEYS = ("started", "finished", "ansible_job_id", "results_file")
 
 
@@ -144,5 +142,4 @@ class LiveProgressAction(ActionBase):
 
 def _wanted(task_vars: dict[str, Any]) -> bool:
     """Whether somebody reads along: the variable ``inference_progress``, and a callback for people."""
-    callback = str(C.DEFAULT_STDOUT_CALLBACK).rpartition(".")[2]
-    return callback not in _MACHINE_READABLE and boolean(task_vars.get("inference_progress", True), strict=False)
+    return people_read_along() and boolean(task_vars.get("inference_progress", True), strict=False)

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from ansible_collections.baremetal.llm.plugins.module_utils import _received_file
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
-from ansible_collections.baremetal.llm.plugins.module_utils._received_file import Version, check_room, install, sha256_of, version_of
+from ansible_collections.baremetal.llm.plugins.module_utils._files import sha256_of
+from ansible_collections.baremetal.llm.plugins.module_utils._received_file import Version, check_room, install, version_of
 
 
 @pytest.fixture

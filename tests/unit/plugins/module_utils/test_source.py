@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from ansible_collections.baremetal.llm.plugins.module_utils._command import Completed
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
+from ansible_collections.baremetal.llm.plugins.module_utils._files import sha256_of
 from ansible_collections.baremetal.llm.plugins.module_utils._source import (
     Identity,
     Source,
@@ -20,7 +21,6 @@ from ansible_collections.baremetal.llm.plugins.module_utils._source import (
     _pip_error,
     parse_source,
     refuse_unsafe,
-    sha256_of,
     unpack,
 )
 

@@ -127,7 +127,7 @@ def test_quiet_when_not_wanted(shown: list[str], value: object) -> None:
 
 
 def test_quiet_for_programs(shown: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_live_progress.C, "DEFAULT_STDOUT_CALLBACK", "ansible.posix.json")
+    monkeypatch.setenv("ANSIBLE_STDOUT_CALLBACK", "ansible.posix.json")
     action = FakeTarget(module=[WORK_AHEAD, STARTED], files=[None, progress(1, 1)], statuses=[{**DONE, "finished": True}])
     action.run(task_vars=VARIABLES)
     assert shown == []
