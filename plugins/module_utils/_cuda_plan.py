@@ -12,8 +12,8 @@ from ansible_collections.baremetal.llm.plugins.module_utils._cuda_architectures 
 from ansible_collections.baremetal.llm.plugins.module_utils._cuda_capabilities import CAPABILITIES, Capability, Modules
 from ansible_collections.baremetal.llm.plugins.module_utils._cuda_case import Case, Gpu, Request
 from ansible_collections.baremetal.llm.plugins.module_utils._cuda_conflicts import check_architectures, conflicts
-from ansible_collections.baremetal.llm.plugins.module_utils._cuda_toolkits import Toolkit
-from ansible_collections.baremetal.llm.plugins.module_utils._cuda_versions import Version, show, show_driver
+from ansible_collections.baremetal.llm.plugins.module_utils._cuda_toolkits import Toolkit, parse_host_compiler, parse_toolkit_version
+from ansible_collections.baremetal.llm.plugins.module_utils._cuda_versions import Version, parse_version, show, show_driver
 from ansible_collections.baremetal.llm.plugins.module_utils._gpu_names import identify, known_names
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, error, warning
 
@@ -47,6 +47,28 @@ class Plan:
             },
             "problems": [problem.as_dict() for problem in self.problems],
         }
+
+
+def plan_for(
+    gpus: Sequence[Mapping[str, object]],
+    *,
+    toolkit_version: str | None = None,
+    driver_version: str | None = None,
+    driver_kernel_module: str | None = None,
+    host_compiler: str | None = None,
+    cmake_version: str | None = None,
+    cuda_architectures: Sequence[str] | None = None,
+) -> Plan:
+    """The plan from what people write. An empty text or list is what a variable that nobody has set gives, and counts as left out."""
+    request = Request(
+        toolkit=parse_toolkit_version(toolkit_version) if toolkit_version else None,
+        driver=parse_version(driver_version, "driver_version", "580.126.09 or 580") if driver_version else None,
+        kernel_module=driver_kernel_module,
+        compiler=parse_host_compiler(host_compiler) if host_compiler else None,
+        cmake=parse_version(cmake_version, "cmake_version", "3.25.1", parts=2) if cmake_version else None,
+        architectures=cuda_architectures or None,
+    )
+    return resolve(gpus, request)
 
 
 def resolve(entries: Sequence[Mapping[str, object]], request: Request) -> Plan:

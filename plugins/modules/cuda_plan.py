@@ -65,6 +65,8 @@ options:
     elements: str
 seealso:
   - module: baremetal.llm.gpu_info
+  - plugin: baremetal.llm.cuda_plan
+    plugin_type: filter
   - module: baremetal.llm.llama_build
 """
 
@@ -198,10 +200,7 @@ msg:
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.baremetal.llm.plugins.module_utils._cuda_case import Request
-from ansible_collections.baremetal.llm.plugins.module_utils._cuda_plan import resolve
-from ansible_collections.baremetal.llm.plugins.module_utils._cuda_toolkits import parse_host_compiler, parse_toolkit_version
-from ansible_collections.baremetal.llm.plugins.module_utils._cuda_versions import parse_version
+from ansible_collections.baremetal.llm.plugins.module_utils._cuda_plan import plan_for
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import errors, failure_message
 
@@ -220,26 +219,9 @@ def main() -> t.NoReturn:
         supports_check_mode=True,
     )
     try:
-        run(module)
+        plan = plan_for(**module.params)
     except UserError as error:
         module.fail_json(msg=error.msg, **error.details)
-
-
-def run(module: AnsibleModule) -> t.NoReturn:
-    params = module.params
-    # An empty string or list is what a variable that nobody has set gives.
-    toolkit, driver, compiler, cmake = (params[key] for key in ("toolkit_version", "driver_version", "host_compiler", "cmake_version"))
-    plan = resolve(
-        params["gpus"],
-        Request(
-            toolkit=parse_toolkit_version(toolkit) if toolkit else None,
-            driver=parse_version(driver, "driver_version", "580.126.09 or 580") if driver else None,
-            kernel_module=params["driver_kernel_module"],
-            compiler=parse_host_compiler(compiler) if compiler else None,
-            cmake=parse_version(cmake, "cmake_version", "3.25.1", parts=2) if cmake else None,
-            architectures=params["cuda_architectures"] or None,
-        ),
-    )
     message = {"msg": failure_message(plan.problems)} if errors(plan.problems) else {}
     module.exit_json(changed=False, **plan.as_dict(), **message)
 
