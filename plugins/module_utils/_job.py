@@ -33,19 +33,24 @@ class Job:
         cwd: str | os.PathLike[str] | None = None,
         env: Mapping[str, str] | None = None,
         on_line: Callable[[str], None] | None = None,
+        on_beat: Callable[[], None] | None = None,
     ) -> Completed:
-        """Run ``argv`` with its output in the log; what comes back as stdout is its last lines, both streams as they came."""
+        """Run ``argv`` with its output in the log; what comes back as stdout is its last lines, both streams as they came.
+
+        ``on_beat`` is called every now and then, and shows how far a program is that does not say so itself.
+        """
         lines: deque[str] = deque(maxlen=_KEPT_LINES)
+        beat = on_beat or self.progress.beat
 
         def take(line: str) -> None:
             lines.append(line)
             self.write(line)
             if on_line is not None:
                 on_line(line)
-            self.progress.beat()
+            beat()
 
         self.write(f"$ {shlex.join(argv)}")
-        rc = follow(argv, on_line=take, on_idle=self.progress.beat, cwd=cwd, env=env, keep_open=self.keep_open)
+        rc = follow(argv, on_line=take, on_idle=beat, cwd=cwd, env=env, keep_open=self.keep_open)
         if rc != 0:
             self.write(f"# exit status {rc}")
         return Completed(tuple(argv), rc, "\n".join(lines), "")

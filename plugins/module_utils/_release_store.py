@@ -14,7 +14,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -24,9 +23,9 @@ from pathlib import Path
 
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._files import read_text_or_none, symlink_atomic, sync_directory, write_atomic
+from ansible_collections.baremetal.llm.plugins.module_utils._lock import locked
 
 _OWN_NAMES = frozenset({"releases", "current", "history.json", "log", "ccache", "sources", "work", "progress.json", "lock"})
-_LOCK_POLL_SECONDS = 0.5
 _UNIT_DIRECTORY = Path("/etc/systemd/system")
 
 
@@ -141,19 +140,8 @@ class ReleaseStore:
     @contextlib.contextmanager
     def locked(self) -> Iterator[int]:
         """Hold the prefix for this process and for the children that inherit the descriptor; waits for whoever has it."""
-        self.prefix.mkdir(mode=0o755, parents=True, exist_ok=True)
-        while True:
-            descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            try:
-                while not _try_lock(descriptor):
-                    time.sleep(_LOCK_POLL_SECONDS)
-                # Whoever removed the prefix meanwhile removed the file that we have locked.
-                if _is_same_file(descriptor, self._lock):
-                    yield descriptor
-                    return
-            finally:
-                os.close(descriptor)
-            self.prefix.mkdir(mode=0o755, parents=True, exist_ok=True)
+        with locked(self._lock) as descriptor:
+            yield descriptor
 
     def clear_work(self) -> None:
         if self.work.exists():
@@ -263,21 +251,6 @@ def _json(data: object) -> bytes:
 def _is_own(name: str) -> bool:
     # A crash leaves the temporary file of an atomic write: a dot, the name, a dot and more.
     return name in _OWN_NAMES or any(name.startswith(f".{own}.") for own in _OWN_NAMES)
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _is_same_file(descriptor: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), os.stat(path))
-    except FileNotFoundError:
-        return False
 
 
 def _sync_file(path: Path) -> None:

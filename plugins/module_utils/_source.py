@@ -23,6 +23,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._command import Comp
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._files import read_text_or_none, sha256_of, write_atomic
 from ansible_collections.baremetal.llm.plugins.module_utils._job import Job
+from ansible_collections.baremetal.llm.plugins.module_utils._pip import index_unreachable
 from ansible_collections.baremetal.llm.plugins.module_utils._toolchain import GIT, PIP, Tool
 
 DEFAULT_PACKAGE = "llama-cpp-python"
@@ -271,7 +272,7 @@ def _pip_error(source: Source, failed: Completed) -> UserError:
         details["stdout"] = ""
         msg = f"source.version: there is no source distribution of {source.name} {source.version}; the newest are {newest}"
         return UserError(msg, **details)
-    if re.search(r"connection broken|Max retries|Could not fetch URL|ConnectionError|Name or service not known", failed.stdout):
+    if index_unreachable(failed.stdout):
         return UserError(
             f"source: the package index that pip on this host is configured for can't be reached, so {source.label} can't be fetched; "
             "check the network and `pip config list` there",

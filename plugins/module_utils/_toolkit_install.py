@@ -1,0 +1,360 @@
+# Copyright: (c) 2026, the baremetal.llm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A CUDA toolkit from the wheels of the Python package index: planned, fetched, unpacked, proven; or removed."""
+
+from __future__ import annotations
+
+import calendar
+import contextlib
+import errno
+import os
+import re
+import sys
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from ansible_collections.baremetal.llm.plugins.module_utils._command import Completed, without_credentials
+from ansible_collections.baremetal.llm.plugins.module_utils._cuda_wheels import WHEELS
+from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
+from ansible_collections.baremetal.llm.plugins.module_utils._job import Job
+from ansible_collections.baremetal.llm.plugins.module_utils._nvidia_toolkits import parse_nvcc_version
+from ansible_collections.baremetal.llm.plugins.module_utils._pip import hash_mismatch, index_unreachable, not_offered
+from ansible_collections.baremetal.llm.plugins.module_utils._progress import ProgressFile
+from ansible_collections.baremetal.llm.plugins.module_utils._toolchain import C_COMPILER, PIP, Tool, missing
+from ansible_collections.baremetal.llm.plugins.module_utils._toolkit_layout import (
+    CUDA_HEADER,
+    NVCC,
+    STUB,
+    VERSION_FILE,
+    driver_functions,
+    links,
+    place_of,
+    stub_argv,
+    stub_source,
+    version_json,
+)
+from ansible_collections.baremetal.llm.plugins.module_utils._toolkit_store import ToolkitStore
+
+# Counts up when the same wheels become something else, so that toolkits that are there are made anew.
+LAYOUT = 1
+
+# Unpacked they are less than twice as large, and pip holds the largest of them twice for a moment.
+_DISK_PER_WHEEL = 3
+_MIB = 1 << 20
+_CHUNK = 1 << 20
+
+
+class Wheel(NamedTuple):
+    package: str
+    version: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run would do."""
+
+    version: str
+    wheels: tuple[Wheel, ...]
+    there: bool
+    reasons: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def install(self) -> bool:
+        return bool(self.reasons)
+
+    @property
+    def packages(self) -> dict[str, str]:
+        return {wheel.package: wheel.version for wheel in self.wheels}
+
+    @property
+    def download_mib(self) -> int:
+        return -(-sum(wheel.size for wheel in self.wheels) // _MIB)
+
+    @property
+    def made_of(self) -> list[object]:
+        return [LAYOUT, *(wheel.sha256 for wheel in self.wheels)]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run did, or in check mode would do."""
+
+    changed: bool
+    packages_before: Mapping[str, str]
+    packages: Mapping[str, str]
+    reasons: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    download_mib: int = 0
+
+
+# --- what is asked for --------------------------------------------------------------------------------------------------
+
+
+def wheels_of(version: str, machine: str) -> tuple[Wheel, ...]:
+    """The wheels of a toolkit, or an error that says which toolkits there are."""
+    if version not in WHEELS:
+        raise UserError(
+            f"version: {version!r} is no toolkit that the Python package index has for this module; there are {', '.join(WHEELS)}. "
+            "CUDA 12 and others come from NVIDIA's own repository: with role cuda_toolkit, set cuda_toolkit_source: apt"
+        )
+    machines = WHEELS[version]
+    if machine not in machines:
+        raise UserError(
+            f"version: there is no CUDA {version} on the Python package index for {machine}, only for {' and '.join(machines)}; "
+            "with role cuda_toolkit, set cuda_toolkit_source: existing and cuda_toolkit_root to a toolkit of your own"
+        )
+    return tuple(Wheel(*wheel) for wheel in machines[machine])
+
+
+def requirements(wheels: Sequence[Wheel]) -> str:
+    """For pip: these files and no others."""
+    return "".join(f"{wheel.package}=={wheel.version} --hash=sha256:{wheel.sha256}\n" for wheel in wheels)
+
+
+def make_plan(store: ToolkitStore, version: str) -> Plan:
+    """Compare what is asked for with what is there. Reads only, and never the network."""
+    wheels = wheels_of(version, os.uname().machine)
+    store.check_prefix()
+    store.check_own(version)
+    plan = Plan(version, wheels, store.is_there(version))
+    reasons = _reasons(store, plan)
+    absent = _missing_tools() if reasons else []
+    return Plan(version, wheels, plan.there, reasons, (_missing_message(absent),) if absent else ())
+
+
+def _reasons(store: ToolkitStore, plan: Plan) -> tuple[str, ...]:
+    if not plan.there:
+        return (f"{store.root(plan.version)} is not there",)
+    if damaged := store.damaged(plan.version):
+        others = f" and {len(damaged) - 1} more" if len(damaged) > 1 else ""
+        return (f"{store.root(plan.version)} is damaged: {damaged[0]}{others} missing or cut short",)
+    if store.made_of(plan.version) != plan.made_of:
+        return (f"{store.root(plan.version)} was made of other packages, or by another release of the collection",)
+    return ()
+
+
+def _missing_tools() -> list[Tool]:
+    return missing([C_COMPILER, PIP])
+
+
+def _missing_message(tools: Sequence[Tool]) -> str:
+    what, packages = ", ".join(tool.what for tool in tools), " ".join(tool.package for tool in tools)
+    return f"the toolkit can't be installed here, missing: {what}; install them first (Debian and Ubuntu: apt-get install {packages})"
+
+
+def _check_free_space(store: ToolkitStore, plan: Plan) -> None:
+    needed = plan.download_mib * _DISK_PER_WHEEL
+    status = os.statvfs(store.existing_parent())
+    available = status.f_bavail * status.f_frsize // _MIB
+    if available < needed:
+        raise UserError(
+            f"prefix: installing CUDA {plan.version} under {store.prefix} needs {needed} MiB of free disk space, {available} MiB are "
+            "available; free some, or give a prefix on a larger file system"
+        )
+
+
+# --- present ------------------------------------------------------------------------------------------------------------
+
+
+def ensure_present(store: ToolkitStore, version: str, *, check_mode: bool) -> Outcome:
+    plan = make_plan(store, version)
+    outcome = _predicted(store, plan)
+    if plan.install:
+        store.check_writable()
+        _check_free_space(store, plan)
+    if check_mode or not plan.install:
+        return outcome
+    if absent := _missing_tools():
+        raise UserError(_missing_message(absent))
+    with store.locked() as lock:
+        # Somebody else may have installed it while this run waited.
+        plan = make_plan(store, version)
+        outcome = _predicted(store, plan)
+        if plan.install:
+            _install(store, plan, lock)
+    return outcome
+
+
+def _predicted(store: ToolkitStore, plan: Plan) -> Outcome:
+    before = store.packages(plan.version)
+    return Outcome(plan.install, before, plan.packages, plan.reasons, plan.warnings, plan.download_mib if plan.install else 0)
+
+
+def _install(store: ToolkitStore, plan: Plan, lock: int) -> None:
+    work = store.new_work()
+    with open(store.log, "w", encoding="utf-8", opener=_private) as log, ProgressFile(store.progress) as progress:
+        job = Job(log, progress, (lock,))
+        try:
+            wheels = _fetch(store, plan, work, job)
+            staged = work / "staged"
+            _unpack(wheels, staged, plan.version, job)
+            _complete(staged, plan, work, job)
+            _prove(staged, plan, job)
+            store.add(plan.version, staged, plan.made_of, plan.packages)
+            store.clear_wheels()
+        except UserError as error:
+            job.write(f"# {error.msg}")
+            raise UserError(error.msg, **error.details, log=str(store.log)) from error
+        except OSError as error:
+            raise UserError(_explained(store, plan, error), log=str(store.log)) from error
+        finally:
+            store.clear_work()
+
+
+def _fetch(store: ToolkitStore, plan: Plan, work: Path, job: Job) -> list[Path]:
+    """The wheels, found as this host's pip is configured to find packages, each verified against its checksum."""
+    into, wanted = store.wheels(plan.version), work / "requirements.txt"
+    wanted.write_text(requirements(plan.wheels), encoding="utf-8")
+    total = sum(wheel.size for wheel in plan.wheels)
+    job.progress.step(f"fetch CUDA {plan.version}", total=total, unit="bytes")
+
+    def show() -> None:
+        # pip itself says nothing between the beginning and the end of a file.
+        job.progress.advance(min(_fetched(into, work), total))
+
+    # pip's cache would only be a second copy of what is never fetched again; older ones hold a whole file in memory for it.
+    argv = [sys.executable, "-m", "pip", "download", "--no-input", "--disable-pip-version-check", "--no-cache-dir", "--progress-bar=off"]
+    argv += ["--retries=2", "--no-deps", "--only-binary=:all:", "--require-hashes", f"--dest={into}", f"--requirement={wanted}"]
+    done = job.run(argv, env={"TMPDIR": str(work / "tmp")}, on_beat=show)
+    if done.rc != 0:
+        raise _pip_error(store, plan, done)
+    return [next(into.glob(f"{wheel.package.replace('-', '_')}-{wheel.version}-*.whl")) for wheel in plan.wheels]
+
+
+def _fetched(*directories: Path) -> int:
+    """How much of the wheels is there by now. pip moves a file by copying it, so one can be there twice for a moment."""
+    sizes: dict[str, int] = {}
+    for directory in directories:
+        for wheel in directory.rglob("*.whl"):
+            with contextlib.suppress(FileNotFoundError):
+                sizes[wheel.name] = max(wheel.stat().st_size, sizes.get(wheel.name, 0))
+    return sum(sizes.values())
+
+
+def _unpack(wheels: Sequence[Path], staged: Path, version: str, job: Job) -> None:
+    with contextlib.ExitStack() as stack:
+        archives = [stack.enter_context(zipfile.ZipFile(wheel)) for wheel in wheels]
+        members = [
+            (archive, member, place)
+            for archive in archives
+            for member in archive.infolist()
+            if (place := place_of(member.filename, version))
+        ]
+        job.progress.step(f"unpack CUDA {version}", total=sum(member.file_size for _archive, member, _place in members), unit="bytes")
+        done = 0
+
+        def show(count: int) -> None:
+            nonlocal done
+            done += count
+            job.progress.advance(done)
+
+        for archive, member, place in members:
+            _extract(archive, member, staged / place, show)
+
+
+def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path, show: Callable[[int], None]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with archive.open(member) as packed, path.open("wb") as file:
+        while chunk := packed.read(_CHUNK):
+            file.write(chunk)
+            show(len(chunk))
+    # The wheels let only the owner execute their programs.
+    path.chmod(0o755 if member.external_attr >> 16 & 0o111 else 0o644)
+    # A compiler cache knows a compiler by its time, among other things.
+    modified = calendar.timegm((*member.date_time, 0, 0, 0))
+    os.utime(path, (modified, modified))
+
+
+def _complete(staged: Path, plan: Plan, work: Path, job: Job) -> None:
+    """Add what the wheels lack."""
+    job.progress.step(f"complete CUDA {plan.version}")
+    places = [str(path.relative_to(staged)) for path in staged.rglob("*")]
+    for place, target in links(places).items():
+        (staged / place).symlink_to(target)
+    (staged / VERSION_FILE).write_text(version_json(plan.version, plan.packages), encoding="utf-8")
+    source, library = work / "libcuda.c", staged / STUB
+    source.write_text(stub_source(driver_functions((staged / CUDA_HEADER).read_text("utf-8"))), encoding="utf-8")
+    library.parent.mkdir()
+    compiled = job.run(stub_argv(C_COMPILER.find() or "cc", str(source), str(library)))
+    if compiled.rc != 0:
+        said = compiled.stdout.strip().rpartition("\n")[2]
+        raise UserError(f"the C compiler of this host can't make a library: {said}", **compiled.details())
+
+
+def _prove(staged: Path, plan: Plan, job: Job) -> None:
+    asked = job.run([str(staged / NVCC), "--version"])
+    release = parse_nvcc_version(asked.stdout)
+    if asked.rc != 0 or release != plan.version.rpartition(".")[0]:
+        said = f"is of CUDA {release}" if release else "does not start on this host"
+        raise UserError(f"version: the nvcc of the packages for CUDA {plan.version} {said}", **asked.details())
+
+
+def _private(path: str, flags: int) -> int:
+    # pip names the index, with a password where the address has one that is not masked.
+    return os.open(path, flags, 0o600)
+
+
+# --- what can go wrong --------------------------------------------------------------------------------------------------
+
+
+def _pip_error(store: ToolkitStore, plan: Plan, failed: Completed) -> UserError:
+    output = failed.stdout
+    details = {**failed.details(), "stdout": without_credentials("\n".join(output.splitlines()[-10:]))}
+    index = "the package index that pip on this host is configured for"
+    if os.strerror(errno.ENOSPC) in output:
+        return UserError(_no_space(store, plan), **details)
+    if mismatch := hash_mismatch(output):
+        package, expected, got = mismatch
+        return UserError(
+            f"version: {index} gave another file for {package} than CUDA {plan.version} is made of (sha256 {got}, not {expected}), so "
+            "nothing of it was used; run this again, and if it stays so find out who changed the file on the way",
+            **details,
+        )
+    if index_unreachable(output):
+        return UserError(
+            f"{index} can't be reached, so CUDA {plan.version} can't be fetched; check the network and `pip config list` there", **details
+        )
+    if absent := not_offered(output):
+        return UserError(
+            f"version: {index} has no {absent}, of which CUDA {plan.version} is made; complete the mirror, "
+            f"or take another version ({', '.join(WHEELS)})",
+            **details,
+        )
+    last = next((line for line in reversed(output.splitlines()) if line.strip()), "it said nothing")
+    return UserError(f"pip can't fetch CUDA {plan.version}: {without_credentials(last)}", **details)
+
+
+def _no_space(store: ToolkitStore, plan: Plan) -> str:
+    return (
+        f"prefix: no space was left on the file system of {store.prefix} while installing CUDA {plan.version} "
+        f"(it takes about {plan.download_mib * _DISK_PER_WHEEL} MiB); free some, or give a prefix on a larger one"
+    )
+
+
+def _explained(store: ToolkitStore, plan: Plan, error: OSError) -> str:
+    if error.errno == errno.ENOSPC:
+        return _no_space(store, plan)
+    return f"installing CUDA {plan.version} under {store.prefix} failed: {error}"
+
+
+# --- absent -------------------------------------------------------------------------------------------------------------
+
+
+def ensure_absent(store: ToolkitStore, version: str, *, check_mode: bool) -> Outcome:
+    if not re.fullmatch(r"\d+(\.\d+)*", version):
+        raise UserError(f"version: {version!r} is not a version; write it like 13.0.3")
+    store.check_prefix()
+    store.check_own(version)
+    outcome = Outcome(store.is_there(version), store.packages(version), {})
+    if outcome.changed and not check_mode:
+        store.check_writable()
+        with store.locked():
+            store.remove(version)
+    return outcome
