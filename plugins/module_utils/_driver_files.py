@@ -1,0 +1,44 @@
+# Copyright: (c) 2026, the baremetal.llm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The files that keep a driver at its version, and nouveau away from its GPUs.
+
+Note: this module_util is private and not part of the collection's public interface.
+"""
+
+from __future__ import annotations
+
+from ansible_collections.baremetal.llm.plugins.module_utils._driver_packages import GLOBS, UNATTENDED
+
+PIN = "etc/apt/preferences.d/baremetal-llm-nvidia-driver"
+# Sorted behind 50unattended-upgrades, whose list it adds to.
+BLACKLIST = "etc/apt/apt.conf.d/60baremetal-llm-nvidia-driver"
+NOUVEAU = "etc/modprobe.d/baremetal-llm-nouveau.conf"
+
+
+def pin_text(version: str) -> str:
+    """Of all versions there are, apt takes this one, up or down: that is what a priority of 1000 means."""
+    return (
+        f"Explanation: NVIDIA's driver stays at {version}. Written by baremetal.llm.nvidia_driver, which also changes it.\n"
+        f"Package: {' '.join(GLOBS)}\n"
+        f"Pin: version {version}*\n"
+        "Pin-Priority: 1000\n"
+    )
+
+
+def blacklist_text() -> str:
+    """apt.conf adds the entries of several files to one list."""
+    entries = "".join(f'    "{expression}";\n' for expression in UNATTENDED)
+    return (
+        "// A driver that is upgraded while it runs leaves no program a GPU until the next boot. Written by baremetal.llm.nvidia_driver.\n"
+        f"Unattended-Upgrade::Package-Blacklist {{\n{entries}}};\n"
+    )
+
+
+def nouveau_text() -> str:
+    return (
+        "# nouveau would hold the GPUs before NVIDIA's driver can. Written by baremetal.llm.nvidia_driver.\n"
+        "blacklist nouveau\n"
+        "options nouveau modeset=0\n"
+    )
