@@ -44,9 +44,7 @@ def parser() -> argparse.ArgumentParser:
     gpus.add_argument("name", metavar="NAME")
     gpus.add_argument("models", nargs="*", metavar="MODEL", help=f"in the order of their slots: {', '.join(MODELS)}")
     gpus.add_argument("--driver", metavar="VERSION", help=f"{', '.join(VERSIONS)} or none (default: leave what is installed)")
-    gpus.add_argument(
-        "--modules", choices=sorted(MODULE_PACKAGES), default=OPEN, help="the driver's kernel modules (default: open)"
-    )
+    gpus.add_argument("--modules", choices=sorted(MODULE_PACKAGES), default=OPEN, help="the driver's kernel modules (default: open)")
     gpus.add_argument(
         "--program", dest="programs", action="append", default=[], metavar="NAME=MIB", help="processes of this name use GPUs; repeatable"
     )

@@ -26,8 +26,8 @@ def ensure(layout: Layout) -> Path:
         return finished
     with locked(layout.cache / "gpu-packages.lock"):
         if not finished.is_dir():
-            for old in layout.cache.glob("gpu-packages-*"):  # of another kernel or an older checkout: seconds to build again
-                shutil.rmtree(old)
+            for leftover in layout.cache.glob("gpu-packages-*.partial"):  # of a run that was killed
+                shutil.rmtree(leftover)
             partial = finished.with_suffix(".partial")
             partial.mkdir(parents=True)
             _build(wanted, partial)

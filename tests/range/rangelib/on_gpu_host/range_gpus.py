@@ -4,7 +4,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The hardware of a simulated GPU host: cards on the PCI bus, and a kernel that loads NVIDIA's module.
 
-Run by range-gpus.service and modprobe. What is plugged in is in /etc/range-gpus/gpus.json. What is loaded is in /run alone, so it is gone after a boot, like a kernel module.
+Run by range-gpus.service and modprobe. What is plugged in is in /etc/range-gpus/gpus.json. What is loaded is in /run alone, so it is gone
+after a boot, like a kernel module.
 """
 
 from __future__ import annotations
