@@ -23,10 +23,10 @@ _FLAVOUR = "wrong_module_flavour"
 
 
 def driver_due(host: Mapping[str, Any], *, manage: bool = True) -> bool:
-    """Whether there is something to install or to finish: a driver is missing or in part, or another one runs than is installed."""
+    """Whether there is something to install, to finish or to pin: a driver is missing or in part, another one runs, or it is not kept."""
     driver = host["driver"]
-    loaded, installed = driver["loaded_version"], driver["installed_version"]
-    return manage and bool(host["gpus"]) and (_curable(host) or (loaded is not None and installed is not None and loaded != installed))
+    installed = driver["installed_version"]
+    return manage and bool(host["gpus"]) and (_curable(host) or not driver["loaded_version"] == installed == driver["pinned_version"])
 
 
 def driver_problems(host: Mapping[str, Any], *, version: str = "", kernel_module: str = "", manage: bool = True) -> list[Problem]:

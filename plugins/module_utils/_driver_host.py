@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ansible_collections.baremetal.llm.plugins.module_utils import _driver_apt as apt
-from ansible_collections.baremetal.llm.plugins.module_utils import _driver_files as files
+from ansible_collections.baremetal.llm.plugins.module_utils import _driver_pin as files
 from ansible_collections.baremetal.llm.plugins.module_utils._command import Completed, check, run
 from ansible_collections.baremetal.llm.plugins.module_utils._driver_packages import DISTRIBUTIONS, Kernel, is_driver_package, kernel_metas
 from ansible_collections.baremetal.llm.plugins.module_utils._driver_plan import State
@@ -163,9 +163,10 @@ class DriverHost:
     def install(self, arguments: Sequence[str], what: str) -> None:
         check(["apt-get", *self._locking(), *self._install(arguments)], what=what, env=_QUIET)
 
-    def download(self, arguments: Sequence[str]) -> None:
-        argv = ["apt-get", "--download-only", *self._locking(), *self._install(arguments)]
-        check(argv, what="The download of the new driver", env=_QUIET)
+    def download(self, arguments: Sequence[str], pin: str) -> None:
+        with self._pinned(pin) as options:
+            argv = ["apt-get", "--download-only", *self._locking(), *options, *self._install(arguments)]
+            check(argv, what="The download of the new driver", env=_QUIET)
 
     def mark_automatic(self, names: Sequence[str]) -> None:
         if names:

@@ -62,6 +62,7 @@ class Evidence:
     pending_reboot: tuple[str, ...] | None = None
     kernel: str = ""
     timeout: float = 0.0
+    pinned: str | None = None
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ class Driver:
     installed_version: str | None
     kernel_module: Flavour
     reboot_required: bool
+    pinned_version: str | None = None
 
     def as_dict(self) -> dict[str, object]:
         return {**vars(self), "kernel_module": self.kernel_module.value}
@@ -148,6 +150,7 @@ def survey(evidence: Evidence) -> Survey:
         installed_version=evidence.library or (evidence.on_disk.version if evidence.on_disk else evidence.versions.tools),
         kernel_module=next((flavour for flavour in flavours if flavour is not Flavour.NONE), Flavour.NONE),
         reboot_required=bool(reasons),
+        pinned_version=evidence.pinned,
     )
     problems = [*_pci_problems(evidence, gpus)]
     if gpus:

@@ -20,6 +20,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils import _nvidia_smi a
 from ansible_collections.baremetal.llm.plugins.module_utils import _nvidia_toolkits as nvidia_toolkits
 from ansible_collections.baremetal.llm.plugins.module_utils import _pci_gpus as pci_gpus
 from ansible_collections.baremetal.llm.plugins.module_utils._command import Completed, run
+from ansible_collections.baremetal.llm.plugins.module_utils._driver_pin import PIN, pinned_version
 
 # Left out of PATH when a user logs in who is not root.
 _SYSTEM_PATH = ("/usr/sbin", "/sbin")
@@ -56,6 +57,7 @@ class NvidiaHost:
             pending_reboot=self._pending_reboot(),
             kernel=self._read("proc/sys/kernel/osrelease").strip(),
             timeout=self._timeout,
+            pinned=pinned_version(self._read(PIN)),
         )
 
     def toolkits(self, prefixes: Iterable[str] = ()) -> list[nvidia_toolkits.Toolkit]:

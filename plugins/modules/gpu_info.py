@@ -38,6 +38,7 @@ author:
 seealso:
   - module: baremetal.llm.cuda_plan
   - module: baremetal.llm.llama_build
+  - module: baremetal.llm.nvidia_driver
 """
 
 EXAMPLES = r"""
@@ -145,6 +146,11 @@ driver:
       description: Whether the host waits for a reboot, because of the driver or of other packages.
       type: bool
       returned: always
+    pinned_version:
+      description: The version that M(baremetal.llm.nvidia_driver) keeps the driver at, or null.
+      type: str
+      returned: always
+      sample: 580.126.09
 cuda_toolkits:
   description: The toolkits that can compile. The one that the C(nvcc) in C(PATH) belongs to is the first.
   type: list

@@ -164,6 +164,10 @@ offered:
   type: list
   elements: str
   returned: always
+installs:
+  description: Whether packages are to be installed, so that the repository has to be there and apt's lists have to be new.
+  type: bool
+  returned: with O(state=planned)
 due:
   description: Whether O(state=present) has something to do, or the host has to be rebooted.
   type: bool
@@ -204,7 +208,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.baremetal.llm.plugins.module_utils import _driver_files as files
+from ansible_collections.baremetal.llm.plugins.module_utils import _driver_pin as files
 from ansible_collections.baremetal.llm.plugins.module_utils import _driver_plan as plan
 from ansible_collections.baremetal.llm.plugins.module_utils._driver_apt import Change, Package, reason, transaction_diff
 from ansible_collections.baremetal.llm.plugins.module_utils._driver_host import DriverHost, state_of
@@ -275,7 +279,8 @@ class NvidiaDriver:
             return self.reverted()
         if self.state_wanted == "planned":
             work = self.work()
-            return {**self.result(work, changed=False), "due": work.due or self.reboot_required()}
+            installs = bool(work.arguments) or any(problem.code == "version_not_offered" for problem in work.problems)
+            return {**self.result(work, changed=False), "installs": installs, "due": work.due or self.reboot_required()}
         return self.present(self.work)
 
     # -- states ------------------------------------------------------------------------------------------------------------
@@ -471,18 +476,18 @@ class NvidiaDriver:
     # -- changing ----------------------------------------------------------------------------------------------------------
 
     def change(self, work: Work) -> None:
-        if self.state_wanted == "present" and self.wish.upgrade and work.arguments and work.target and self.state.versions:
-            self.begin(work)
+        if self.state_wanted == "present" and self.state.versions and work.arguments and work.target:
+            if self.wish.upgrade:
+                self.begin(work)
+            # All that needs the network is done before a file or a package is touched.
+            self.host.download(work.arguments, files.pin_text(work.target))
         for path, text in work.files.items():
             self.host.write(path, text)
         if work.arguments:
-            if self.state_wanted == "present" and self.wish.upgrade:
-                # All that needs the network is done before the first package is touched.
-                self.host.download(work.arguments)
             self.host.install(work.arguments, f"The installation of NVIDIA driver {work.target}")
             chosen = {argument.partition("=")[0] for argument in work.arguments}
-            keep = self.record.automatic if self.record else ()
-            self.host.mark_automatic([name for name in keep if name in chosen or self.state_wanted == "reverted"])
+            automatic = self.record.automatic if self.record else ()
+            self.host.mark_automatic([name for name in automatic if name in chosen or self.state_wanted == "reverted"])
         if files.NOUVEAU in work.files and self.host.nouveau():
             self.host.update_initramfs()
 

@@ -9,6 +9,8 @@ Note: this module_util is private and not part of the collection's public interf
 
 from __future__ import annotations
 
+import re
+
 from ansible_collections.baremetal.llm.plugins.module_utils._driver_packages import GLOBS, UNATTENDED
 
 PIN = "etc/apt/preferences.d/baremetal-llm-nvidia-driver"
@@ -25,6 +27,11 @@ def pin_text(version: str) -> str:
         f"Pin: version {version}*\n"
         "Pin-Priority: 1000\n"
     )
+
+
+def pinned_version(text: str) -> str | None:
+    match = re.search(r"^Pin: version (\S+)\*$", text, re.MULTILINE)
+    return match[1] if match else None
 
 
 def blacklist_text() -> str:

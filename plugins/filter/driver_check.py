@@ -1,0 +1,30 @@
+# Copyright: (c) 2026, the baremetal.llm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import typing as t
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.baremetal.llm.plugins.module_utils._driver_check import driver_due, driver_failures, driver_problems
+from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
+
+
+def driver_check(
+    host: t.Any, version: t.Any = "", kernel_module: str | None = "", manage: bool = True, before: t.Any = None
+) -> dict[str, t.Any]:
+    if not isinstance(host, t.Mapping) or "driver" not in host:
+        raise AnsibleFilterError("driver_check: the input has to be what the module gpu_info returned")
+    try:
+        if before is not None:
+            problems = driver_failures(host, before, version=str(version), kernel_module=kernel_module or "")
+        else:
+            problems = driver_problems(host, version=str(version or ""), kernel_module=kernel_module or "", manage=manage)
+    except UserError as error:
+        raise AnsibleFilterError(f"driver_check: {error.msg}") from error
+    return {"due": driver_due(host, manage=manage), "problems": [problem.as_dict() for problem in problems]}
+
+
+class FilterModule:
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
+        return {"driver_check": driver_check}
