@@ -272,6 +272,30 @@ def test_poweroff_ends_cleanly_and_up_boots_the_same_disk(untouched: None) -> No
     on("power", "test -e /kept")
 
 
+def test_a_power_cut_ends_all_at_once_and_up_boots_the_same_disk(untouched: None) -> None:
+    range_("up", "power")
+    boot = on("power", "cat /proc/sys/kernel/random/boot_id")
+    unit = "printf '[Service]\\nType=oneshot\\nRemainAfterExit=yes\\nExecStart=true\\nExecStop=touch /shut-down\\n'"
+    on("power", f"{unit} > /etc/systemd/system/told.service; systemctl start told; touch /kept /run/lost")
+    started = time.monotonic()
+    range_("cut", "power")
+    assert time.monotonic() - started < 5
+    assert facts("power")["state"] == "off"
+    assert not processes()
+    range_("cut", "power")  # again: there is no power to cut
+    range_("up", "other")  # sweeps what killed runs left, and this is not
+    range_("up", "power")
+    assert on("power", "test -e /kept; cat /proc/sys/kernel/random/boot_id") != boot
+    assert "No such file" in on("power", "ls /shut-down", check=False), "the host was shut down, not cut off"
+    assert "No such file" in on("power", "ls /run/lost", check=False)
+    assert on("power", "systemctl is-system-running --wait", check=False) == "running"
+
+
+def test_a_power_cut_of_no_host_is_refused(untouched: None) -> None:
+    refused = range_("cut", "nobody", check=False)
+    assert refused.returncode == 1 and "range up nobody" in refused.stderr
+
+
 def test_snapshots_start_several_hosts(untouched: None) -> None:
     try:
         range_("up", "golden", "--distribution", "debian12")

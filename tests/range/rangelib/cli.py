@@ -12,9 +12,11 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from . import doctor, host
+from . import doctor, gpu_fit, host
 from .base import DISTRIBUTIONS
 from .errors import RangeError
+from .gpu_models import MODELS
+from .gpu_packages import MODULE_PACKAGES, OPEN, VERSIONS
 from .layout import Layout
 from .record import Host
 
@@ -34,6 +36,22 @@ def parser() -> argparse.ArgumentParser:
     down = commands.add_parser("down", help="remove hosts and everything of theirs")
     down.add_argument("names", nargs="*", metavar="NAME")
     down.add_argument("--all", action="store_true", help="all hosts, and whatever killed runs left")
+
+    cut = commands.add_parser("cut", help="cut the power: a host ends at once, without a shutdown; `up` boots its disk again")
+    cut.add_argument("names", nargs="+", metavar="NAME")
+
+    gpus = commands.add_parser("gpus", help="fit a running host with simulated GPUs, and with a driver for them")
+    gpus.add_argument("name", metavar="NAME")
+    gpus.add_argument("models", nargs="*", metavar="MODEL", help=f"in the order of their slots: {', '.join(MODELS)}")
+    gpus.add_argument("--driver", metavar="VERSION", help=f"{', '.join(VERSIONS)} or none (default: leave what is installed)")
+    gpus.add_argument("--modules", choices=sorted(MODULE_PACKAGES), default=OPEN, help="the driver's kernel modules (default: open)")
+    gpus.add_argument(
+        "--program", dest="programs", action="append", default=[], metavar="NAME=MIB", help="processes of this name use GPUs; repeatable"
+    )
+
+    lose = commands.add_parser("lose", help="let GPUs of a running host fall off the bus, until it boots again")
+    lose.add_argument("name", metavar="NAME")
+    lose.add_argument("indexes", nargs="+", type=int, metavar="INDEX")
 
     listing = commands.add_parser("list", help="the hosts there are")
     listing.add_argument("--json", action="store_true", help="for programs: a list of objects with all that an inventory needs")
@@ -60,6 +78,13 @@ def line(layout: Layout, machine: Host) -> str:
     return f"{machine.name}  {machine.address}  {machine.distribution}  {host.state(machine)}  {shlex.join(host.ssh_argv(layout, machine))}"
 
 
+def program(text: str) -> tuple[str, int]:
+    name, _equals, mib = text.partition("=")
+    if not name or not mib.isdecimal():
+        raise RangeError(f"--program {text}: give NAME=MIB, the name of a process and the memory that it holds on each of its GPUs.")
+    return name, int(mib)
+
+
 def dispatch(arguments: argparse.Namespace, layout: Layout) -> None:
     match arguments.command:
         case "up":
@@ -71,6 +96,15 @@ def dispatch(arguments: argparse.Namespace, layout: Layout) -> None:
                 host.down_all(layout)
             for name in arguments.names:
                 host.down(layout, name)
+        case "cut":
+            for name in arguments.names:
+                host.cut(layout, name)
+        case "gpus":
+            programs = dict(program(text) for text in arguments.programs)
+            for card in gpu_fit.fit(layout, arguments.name, arguments.models, arguments.driver, arguments.modules, programs):
+                print(f"{card.index}  {card.address}  {card.uuid}  {card.model.name}")
+        case "lose":
+            gpu_fit.lose(layout, arguments.name, arguments.indexes)
         case "list":
             machines = host.all_hosts(layout)
             if arguments.json:

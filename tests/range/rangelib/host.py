@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the baremetal.llm contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The life of a host: up, down, list, save. Record first, create second; remove in the opposite order."""
+"""The life of a host: up, down, cut, list, save. Record first, create second; remove in the opposite order."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def all_hosts(layout: Layout) -> list[Host]:
 
 
 def state(host: Host) -> str:
-    """running · off (it powered itself off, its disk is kept) · stale (its supervisor was killed, or `up` was)."""
+    """running · off (it powered itself off or was cut off, its disk is kept) · stale (its supervisor was killed, or `up` was)."""
     if cgroup.populated(Path(host.cgroup)):
         return "running"
     return "off" if host.exit_file.exists() else "stale"
@@ -246,6 +246,19 @@ def _await_ssh(layout: Layout, host: Host, supervisor: subprocess.Popen[bytes] |
         time.sleep(0.05)
     tail = "\n  ".join(host.console.read_text(errors="replace").splitlines()[-12:])
     raise RangeError(f"`{host.name}` does not answer on SSH ({answer}). The end of its console:\n  {tail}")
+
+
+# --- cut
+
+
+def cut(layout: Layout, name: str) -> None:
+    """Cut the power: every process of the host ends at once. Its disk is kept, and `up` boots it again."""
+    checked_name(name)
+    with locked(layout.host_lock(name)):
+        host = get(layout, name)
+        if state(host) == "running":
+            host.exit_file.write_text("cut")  # before the end, so that nobody takes the host for one that a killed run left
+            cgroup.destroy(Path(host.cgroup))
 
 
 # --- down
