@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import selectors
 import shutil
 import subprocess
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, cast
@@ -89,6 +91,30 @@ def run(
             process.wait(_SECONDS_TO_DIE)
         return Completed(command, TIMED_OUT, "", f"{command[0]} did not end within {timeout} s")
     return Completed(command, process.returncode, stdout, stderr)
+
+
+def first_lines(argv: Sequence[str], count: int, *, timeout: float) -> list[str]:
+    """The first lines that a program prints, which is ended after them or after ``timeout`` seconds; none where it is not there."""
+    try:
+        process = subprocess.Popen(
+            tuple(argv),
+            env=c_locale(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            encoding="utf-8",
+            errors="replace",
+        )
+    except OSError:
+        return []
+    with process:
+        limit = threading.Timer(timeout, process.kill)
+        limit.start()
+        try:
+            return [line.rstrip("\n") for line in itertools.islice(cast(IO[str], process.stdout), count)]
+        finally:
+            limit.cancel()
+            process.kill()
 
 
 def check(

@@ -71,6 +71,9 @@ _WRAPPER_VARIABLES = {
     "N_GPU_LAYERS": "n_gpu_layers",
 }
 
+_GPU_LAYERS = ("n_gpu_layers", "gpu_layers")
+ALL_LAYERS = "all"
+
 _LOCKING_LOAD_MODES = frozenset({"mlock", "mmap+mlock"})
 _UNQUANTISED = frozenset({"f32", "f16", "bf16"})
 _AUTOMATIC_SLOTS = 4  # what -1 means; the KV cache is then unified (tools/server/server.cpp)
@@ -373,6 +376,25 @@ def _threads_should_fit(service: Service, settings: Settings) -> Iterator[Proble
         )
 
 
+def _gpus_are_to_be_used(service: Service, settings: Settings) -> Iterator[Problem]:
+    # The other way round there is nothing to say: without a GPU, llama-server warns that it ignores n_gpu_layers, and serves.
+    device = settings.get("device")
+    keeps_away = {"n_gpu_layers: 0": str(settings.get(*_GPU_LAYERS)) == "0", "device: none": device in ("none", ["none"])}
+    for option in [option for option, given in keeps_away.items() if given and service.gpus]:
+        yield error(
+            "gpus_without_layers",
+            f"options.{option} keeps the model on the CPU, but gpus names {', '.join(service.gpus)}",
+            "Leave the option out, which puts the whole model on the GPUs, or use gpus: [] for a service on the CPU",
+        )
+    # common/arg.cpp, parse_device_list: "invalid device"
+    if not service.gpus and "CUDA" in str(device):
+        yield error(
+            "device_without_gpus",
+            f"options.device: {device} is a GPU, but the service has none, and llama-server would not start",
+            "Name the GPU in gpus and leave options.device out; the process sees the GPUs of its service and no others",
+        )
+
+
 _RULES = (
     _slots_must_exist,
     _quantised_v_needs_flash_attention,
@@ -380,7 +402,16 @@ _RULES = (
     _prompt_cache_must_fit,
     _cache_reuse_needs_text,
     _threads_should_fit,
+    _gpus_are_to_be_used,
 )
+
+
+def gpu_layers(service: Service, flags: Flags | None) -> str | None:
+    """How many of the model's layers are to be on the GPUs: a number, or all of them, which `auto` aims at; None without a GPU."""
+    if not service.gpus:
+        return None
+    asked = str(Settings(service.options, flags).get(*_GPU_LAYERS))
+    return asked if asked.isdecimal() else ALL_LAYERS
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,20 @@ class NvidiaHost:
                 versions[name] = version[1]
         return versions
 
+    def apps(self) -> nvidia_smi.Apps:
+        """Which processes compute on the GPUs."""
+        asked = self._run(["nvidia-smi", *nvidia_smi.APPS], self._timeout)
+        return nvidia_smi.parse_apps(asked.rc, asked.stdout, asked.stderr) if asked else nvidia_smi.Apps(failure="it is not there")
+
+    def listing(self) -> str:
+        """What ``nvidia-smi -L`` prints, nothing where it cannot."""
+        asked = self._run(["nvidia-smi", *nvidia_smi.LIST], self._timeout)
+        return asked.stdout if asked and asked.rc == 0 else ""
+
+    def program(self, name: str) -> str | None:
+        """Where a program is, if it is there."""
+        return shutil.which(name, path=self._path)
+
     def _read(self, path: str | Path) -> str:
         """The text of a file, none where it cannot be read: what this user may not see is told by the other sources."""
         try:
@@ -92,7 +106,7 @@ class NvidiaHost:
             return []
 
     def _run(self, argv: list[str], timeout: float = _SECONDS) -> Completed | None:
-        program = shutil.which(argv[0], path=self._path)
+        program = self.program(argv[0])
         return run([program, *argv[1:]], env={"PATH": self._path}, timeout=timeout) if program else None
 
     def _ask_nvidia_smi(self) -> nvidia_smi.Answer | None:
@@ -114,8 +128,7 @@ class NvidiaHost:
     def _mig(self, smi: nvidia_smi.Answer | None) -> dict[str, list[nvidia_smi.MigDevice]]:
         if smi is None or not any(row.mig for row in smi.rows):
             return {}
-        asked = self._run(["nvidia-smi", *nvidia_smi.LIST], self._timeout)
-        return nvidia_smi.parse_mig(asked.stdout if asked else "")
+        return nvidia_smi.parse_mig(self.listing())
 
     def _pci_gpus(self) -> Iterator[pci_gpus.PciGpu]:
         for directory in self._list("sys/bus/pci/devices"):

@@ -21,6 +21,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._pci_gpus import fin
 # One query for all. Not `cuda_version`, which is no field and makes the whole query fail.
 FIELDS = ("index", "uuid", "pci.bus_id", "compute_cap", "memory.total", "driver_version", "mig.mode.current", "name")
 LIST = ("-L",)
+APPS = ("--query-compute-apps=gpu_uuid,pid,used_gpu_memory", "--format=csv,noheader,nounits")
 VERSION = ("--version",)
 
 
@@ -63,7 +64,7 @@ _NO_ANSWER = re.compile(r"\[.*\]|N/A|ERR!|Unknown Error|Not Supported|")
 _ROW_TROUBLE = {"[gpu is lost]": Trouble.LOST, "[gpu requires reset]": Trouble.NEEDS_RESET}
 _INVALID_FIELD = re.compile(r'Field "([^"]+)" is not a valid field to query')
 _LIBRARY = re.compile(r"NVML library version:\s*([\d.]+)")
-_GPU_LINE = re.compile(r"GPU \d+: .*\(UUID: (GPU-[^)]+)\)")
+_GPU_LINE = re.compile(r"GPU \d+: (.*) \(UUID: (GPU-[^)]+)\)")
 _MIG_LINE = re.compile(r"\s+MIG (\S+)\s+Device\s+\d+: \(UUID: (MIG-[^)]+)\)")
 
 
@@ -96,6 +97,23 @@ class Answer:
 class MigDevice(NamedTuple):
     uuid: str
     profile: str
+
+
+class App(NamedTuple):
+    """A process that computes on a GPU. Of a MIG device, nvidia-smi names the GPU that it is a part of, or the device itself."""
+
+    gpu: str
+    pid: int
+    memory_mib: int | None
+    """None where nvidia-smi may not tell, or cannot."""
+
+
+@dataclass(frozen=True)
+class Apps:
+    """Which processes compute on GPUs, and why nvidia-smi cannot tell it of all GPUs: one that is lost spoils no other."""
+
+    found: tuple[App, ...] = ()
+    failure: str = ""
 
 
 class Versions(NamedTuple):
@@ -177,10 +195,28 @@ def parse_mig(listing: str) -> dict[str, list[MigDevice]]:
     devices: list[MigDevice] = []
     for line in listing.splitlines():
         if gpu := _GPU_LINE.match(line):
-            devices = found.setdefault(gpu[1], [])
+            devices = found.setdefault(gpu[2], [])
         elif mig := _MIG_LINE.match(line):
             devices.append(MigDevice(uuid=mig[2], profile=mig[1]))
     return found
+
+
+def parse_names(listing: str) -> dict[str, str]:
+    """The names of GPUs by their UUIDs, from ``nvidia-smi -L``."""
+    return {gpu[2]: gpu[1] for line in listing.splitlines() if (gpu := _GPU_LINE.match(line))}
+
+
+def parse_apps(rc: int, stdout: str, stderr: str = "") -> Apps:
+    """From the answer to :data:`APPS`, which has no line where nothing computes."""
+    found, rest = [], []
+    for line in stdout.splitlines():
+        row = [value.strip() for value in line.split(",")]
+        if len(row) == 3 and row[1].isdecimal():
+            found.append(App(row[0], int(row[1]), int(row[2]) if row[2].isdecimal() else None))
+        elif line.strip():
+            rest.append(line.strip())
+    said = [*rest, *stderr.strip().splitlines(), "it says nothing"][0]
+    return Apps(tuple(found), f"{said} (rc {rc})" if rc != 0 else "")
 
 
 def parse_versions(output: str) -> Versions:

@@ -14,9 +14,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from typing import Any, NamedTuple
+from typing import Any
 
+from ansible_collections.baremetal.llm.plugins.module_utils._check import Check
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
+from ansible_collections.baremetal.llm.plugins.module_utils._gpu_use import GpuUse, judge_gpus
 from ansible_collections.baremetal.llm.plugins.module_utils._http import Client, Reply, RequestError
 from ansible_collections.baremetal.llm.plugins.module_utils._listeners import Listener, Process, endpoint
 from ansible_collections.baremetal.llm.plugins.module_utils._running_unit import UnitState
@@ -28,16 +30,6 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0  # seconds between two looks at /health
 _LONGEST_LOOK = 10.0  # seconds that one of them may take
 
 
-class Check(NamedTuple):
-    name: str
-    ok: bool
-    detail: str
-    remedy: str = ""
-
-    def as_dict(self) -> dict[str, object]:
-        return {"name": self.name, "ok": self.ok, "detail": self.detail}
-
-
 @dataclass(frozen=True)
 class Expectation:
     """What was asked for; None or empty where nothing was."""
@@ -46,6 +38,8 @@ class Expectation:
     n_ctx: int | None = None  # tokens per slot
     slots: int | None = None
     listen: tuple[tuple[str, int], ...] = ()  # addresses and ports: all of them, and no other
+    gpus: tuple[str, ...] = ()  # UUIDs of GPUs and MIG devices
+    gpu_layers: str | None = None  # a number or "all"
 
 
 @dataclass(frozen=True)
@@ -55,6 +49,8 @@ class Surroundings:
     unit_state: Callable[[], UnitState | None]
     listeners: Callable[[], Sequence[Listener]]
     owners: Callable[[Sequence[int]], Mapping[int, Process]]
+    gpu_use: Callable[[], GpuUse]
+    said_before_the_start: Callable[[UnitState], str] = lambda now: ""
 
 
 @dataclass
@@ -94,7 +90,7 @@ def probe(
 ) -> Report:
     """All checks, in the order in which one makes the next meaningful; those that need an earlier one stop with it."""
     report = Report()
-    health, report.timings["load_seconds"] = wait_until_healthy(client, around.unit_state, timeout)
+    health, report.timings["load_seconds"] = wait_until_healthy(client, around.unit_state, timeout, around.said_before_the_start)
     report.checks.append(health)
     if not health.ok:
         return report
@@ -114,6 +110,10 @@ def probe(
             report.checks.append(_try_strangers(client))
     with _failing(report, "model"):
         report.checks += _look_at_model(client, props, expect, report.server)
+    if expect.gpus:
+        report.checks.append(judge_gpus(expect.gpus, expect.gpu_layers, around.gpu_use()))
+        if not report.checks[-1].ok:  # the CPU may take minutes for an answer
+            return report
     question = {
         "model": report.server.get("alias") or "",
         "messages": [{"role": "user", "content": prompt}],
@@ -144,7 +144,9 @@ def _failing(report: Report, name: str) -> Iterator[None]:
 # --- health -------------------------------------------------------------------------------------------------------------------------
 
 
-def wait_until_healthy(client: Client, unit_state: Callable[[], UnitState | None], timeout: float) -> tuple[Check, float | None]:
+def wait_until_healthy(
+    client: Client, unit_state: Callable[[], UnitState | None], timeout: float, said: Callable[[UnitState], str] = lambda now: ""
+) -> tuple[Check, float | None]:
     """Wait through "connection refused" and "loading"; give up early when the unit cannot come up. Also the seconds waited, if any."""
     started = time.monotonic()
     end = started + timeout
@@ -156,8 +158,8 @@ def wait_until_healthy(client: Client, unit_state: Callable[[], UnitState | None
         status, reason, hopeless = _ask_health(client, max(0.1, min(end - time.monotonic(), _LONGEST_LOOK)))
         now = unit_state()
         trouble = now.trouble(restarts_before) if now else None
-        if trouble:
-            return Check("health", False, trouble, _READ_JOURNAL), None
+        if now and trouble:
+            return Check("health", False, trouble + said(now), _READ_JOURNAL), None
         if status == _OK:
             seconds = round(time.monotonic() - started, 2) if waited else None
             return Check("health", True, f"healthy after {seconds:g} s" if seconds is not None else "healthy"), seconds

@@ -5,15 +5,31 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ansible_collections.baremetal.llm.plugins.module_utils._command import run
+from ansible_collections.baremetal.llm.plugins.module_utils._command import first_lines, run
 
-_PROPERTIES = ("LoadState", "ActiveState", "SubState", "Result", "ExecMainCode", "ExecMainStatus", "MainPID", "NRestarts")
+_PROPERTIES = (
+    "LoadState",
+    "ActiveState",
+    "SubState",
+    "Result",
+    "ExecMainCode",
+    "ExecMainStatus",
+    "MainPID",
+    "NRestarts",
+    "InvocationID",
+    "ExecStartPre",
+)
 _TIMEOUT = 15.0  # seconds; systemd answers in milliseconds unless it hangs
 _CLD_EXITED = 1  # waitid's si_code, which is what ExecMainCode shows
+_LINES_OF_A_START = 2000  # more than an engine prints while it loads, even at its most talkative
+_LAST_WORDS = 3  # lines of a failed command that are told
+
+_COMMAND = re.compile(r"argv\[\]=(?P<argv>.*?) ; ignore_errors=(?P<ignored>yes|no) ;.* code=(?P<code>\w+) ; status=(?P<status>\d+)")
 
 
 @dataclass(frozen=True)
@@ -26,6 +42,10 @@ class UnitState:
     exit_status: int
     main_pid: int
     restarts: int
+    invocation: str = ""
+    """Systemd's name for its latest start."""
+    obstacle: str = ""
+    """The command that was to succeed before its process could start, and how that failed."""
 
     @classmethod
     def parse(cls, shown: str) -> UnitState:
@@ -40,12 +60,16 @@ class UnitState:
             exit_status=_number(values, "ExecMainStatus"),
             main_pid=_number(values, "MainPID"),
             restarts=_number(values, "NRestarts"),
+            invocation=values.get("InvocationID", ""),
+            obstacle=next(filter(None, map(_obstacle, shown.splitlines())), ""),
         )
 
     def trouble(self, restarts_before: int) -> str | None:
         """Why waiting for this unit is pointless, or None. Each start of it is one chance: a restart counts as a failure."""
         if self.load == "not-found":
             return "systemd knows no such unit"
+        if self.obstacle and (self.active == "failed" or self.sub.startswith("auto-restart")):
+            return f"it does not start: {self.obstacle}"
         if self.active == "failed":
             return f"it has failed ({self._end()})"
         if self.sub.startswith("auto-restart"):
@@ -64,6 +88,18 @@ class UnitState:
         return f"result: {self.result or 'unknown'}"
 
 
+def _obstacle(line: str) -> str:
+    command = _COMMAND.search(line) if line.startswith("ExecStartPre=") else None
+    if command is None or command["ignored"] == "yes" or command["status"] == "0":
+        return ""
+    end = f"exited with status {command['status']}" if command["code"] == "exited" else f"was killed by {_signal(command['status'])}"
+    return f"`{command['argv']}` {end}"
+
+
+def _signal(shown: str) -> str:
+    return _signal_name(int(shown))
+
+
 def _number(values: Mapping[str, str], name: str) -> int:
     value = values.get(name, "")
     return int(value) if value.isdecimal() else 0
@@ -80,6 +116,21 @@ def state(unit: str) -> UnitState | None:
     """The unit's state now; None where systemd does not answer, as in a container without it."""
     shown = run(["systemctl", "show", f"--property={','.join(_PROPERTIES)}", "--", unit], timeout=_TIMEOUT)
     return UnitState.parse(shown.stdout) if shown.rc == 0 else None
+
+
+def said_before_the_start(now: UnitState) -> str:
+    """The last words of the command that kept the unit from starting, as the end of a sentence; nothing where it said nothing."""
+    lines = [line.strip() for line in journal_of_start(now) if line.strip()] if now.obstacle else []
+    return f", saying: {' / '.join(lines[-_LAST_WORDS:])}" if lines else ""
+
+
+def journal_of_start(now: UnitState) -> list[str]:
+    """The first lines that the unit's processes have written since its latest start."""
+    if not now.invocation:
+        return []
+    run(["journalctl", "--sync"], timeout=_TIMEOUT)  # what has just been written, too
+    argv = ["journalctl", "--no-pager", "--quiet", "--output=cat", f"_SYSTEMD_INVOCATION_ID={now.invocation}"]
+    return first_lines(argv, _LINES_OF_A_START, timeout=_TIMEOUT)
 
 
 def journal(unit: str, lines: int = 30) -> list[str]:

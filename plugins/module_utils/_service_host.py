@@ -9,16 +9,19 @@ Note: this module_util is private and not part of the collection's public interf
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ansible_collections.baremetal.llm.plugins.module_utils._command import run
+from ansible_collections.baremetal.llm.plugins.module_utils._files import read_text_or_none
 from ansible_collections.baremetal.llm.plugins.module_utils._gguf import NotGgufError, trained_context
+from ansible_collections.baremetal.llm.plugins.module_utils._gpu_access import is_cpu_build
 from ansible_collections.baremetal.llm.plugins.module_utils._listeners import Listener, clashing, endpoint, listeners, owners
 from ansible_collections.baremetal.llm.plugins.module_utils._llama_server_options import value_of
-from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, Severity, error
+from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, Severity, error, warning
 from ansible_collections.baremetal.llm.plugins.module_utils._service import Service
 from ansible_collections.baremetal.llm.plugins.module_utils._systemd import Systemd
 from ansible_collections.baremetal.llm.plugins.module_utils._unit_file import exec_start
@@ -40,6 +43,20 @@ def binary_problems(binary: str) -> Iterator[Problem]:
         yield error("binary_missing", f"binary: {binary} is not there", remedy)
     elif not os.access(binary, os.X_OK):
         yield error("binary_unusable", f"binary: {binary} is not executable", f"chmod 0755 {binary}, or build it again")
+
+
+def release_problems(service: Service, release: str) -> Iterator[Problem]:
+    """What the release says of itself. No error: whether the GPUs are really used is proven on the running process."""
+    try:
+        manifest = json.loads((read_text_or_none(Path(release, "manifest.json"))) or "null")
+    except ValueError:
+        return
+    if service.gpus and is_cpu_build(manifest):
+        yield warning(
+            "cpu_release",
+            f"gpus names {', '.join(service.gpus)}, but the release {release} was built for the CPU and knows no GPU",
+            "Build llama.cpp with backend: cuda, or use gpus: []",
+        )
 
 
 def model_problems(service: Service, user: str, missing: Severity = Severity.ERROR) -> Iterator[Problem]:

@@ -14,6 +14,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from ansible_collections.baremetal.llm.plugins.module_utils import _gpu_access as gpu_access
+from ansible_collections.baremetal.llm.plugins.module_utils._gpu_access import GpuAccess
 from ansible_collections.baremetal.llm.plugins.module_utils._service import Service, unit_name
 
 DIGEST_VARIABLE = "INFERENCE_CONFIG_DIGEST"
@@ -24,8 +26,10 @@ KEY_FILE = f"${{CREDENTIALS_DIRECTORY}}/{CREDENTIAL}"
 
 _DIGEST_LINE = re.compile(rf"^Environment={DIGEST_VARIABLE}=(\w+)$", re.MULTILINE)
 
-# What only systemd itself looks at, and only once the process has ended: a change of these needs a reload, and no restart.
-_MANAGER_ONLY = frozenset({"Restart", "RestartSec", "RestartSteps", "RestartMaxDelaySec", "TimeoutStopSec"})
+# What only systemd itself looks at, before the process is there or once it has ended: a change of these needs a reload, and no restart.
+_MANAGER_ONLY = frozenset({
+    "ExecStartPre", "Restart", "RestartSec", "RestartSteps", "RestartMaxDelaySec", "TimeoutStartSec", "TimeoutStopSec",
+})  # fmt: skip
 
 _PRIVILEGED_PORTS = range(1, 1024)
 _BACK_OFF_SINCE = 254  # the systemd release that has RestartSteps= and RestartMaxDelaySec=
@@ -104,12 +108,13 @@ def render(
     base_url: str,
     locks_memory: bool,
     model_version: str,
+    gpus: GpuAccess | None = None,
 ) -> str:
     """The text of the unit. The same arguments give the same text, so a difference is a change."""
     body = [
-        _comment(_origin(service, places, base_url)),
-        _section("Unit", _unit_blocks(service, places)),
-        _section("Service", _service_blocks(service, command, account, places, systemd, locks_memory, model_version)),
+        _comment(_origin(service, places, base_url, gpus)),
+        _section("Unit", _unit_blocks(service, places, gpus)),
+        _section("Service", _service_blocks(service, command, account, places, systemd, locks_memory, model_version, gpus)),
         _section("Install", [Block("", [("WantedBy", "multi-user.target")])]),
     ]
     text = "\n".join(body)
@@ -133,7 +138,7 @@ def stated_digest(text: str) -> str | None:
     return match[1] if match and match[1] == digest(text) else None
 
 
-def _origin(service: Service, places: Places, base_url: str) -> list[str]:
+def _origin(service: Service, places: Places, base_url: str, gpus: GpuAccess | None) -> list[str]:
     unit = unit_name(service.name)
     lines = [
         "Written by Ansible (baremetal.llm.inference_service); the next run overwrites what is changed here.",
@@ -143,13 +148,14 @@ def _origin(service: Service, places: Places, base_url: str) -> list[str]:
         f"Health:  curl {base_url}/health",
         f"Engine:  {places.release} (manifest.json there says what it was built from)",
         f"Model:   {service.model.file}",
+        *([f"GPUs:    {gpu_access.names(gpus.devices)}"] if gpus else []),
     ]
     if service.api_key is not None:
         lines.append(f"API key: {places.key_file} (for root only)")
     return lines
 
 
-def _unit_blocks(service: Service, places: Places) -> Iterator[Block]:
+def _unit_blocks(service: Service, places: Places, gpus: GpuAccess | None) -> Iterator[Block]:
     yield Block(
         "",
         [
@@ -159,16 +165,22 @@ def _unit_blocks(service: Service, places: Places) -> Iterator[Block]:
     )
     # An address of its own can only be bound once the network has it.
     network = "network.target" if set(service.addresses) <= {"0.0.0.0", "::"} or service.only_local else "network-online.target"
-    after = [network, *(["nvidia-persistenced.service"] if service.gpus else [])]
     files = dict.fromkeys([places.release, *service.model.files.values()])
     yield Block(
         "After the network and the file systems that hold the engine and the model.",
         [
             *([("Wants", network)] if network == "network-online.target" else []),
-            ("After", " ".join(after)),
+            ("After", network),
             ("RequiresMountsFor", " ".join(quote(file) for file in files)),
         ],
     )
+    if gpus:
+        before = f"{gpu_access.MODULE_UNIT} {gpu_access.PERSISTENCED}"
+        yield Block(
+            "After the module that CUDA needs beside the driver's own, and the daemon that keeps the GPUs awake, where there is one. "
+            "The module\nhas to be there when systemd works out which devices DeviceAllow= stands for, which is before it starts anything.",
+            [("Wants", before), ("After", before)],
+        )
     yield Block("Never give up: what is missing now may be there in a minute.", [("StartLimitIntervalSec", "0")])
 
 
@@ -180,8 +192,19 @@ def _service_blocks(
     systemd: int,
     locks_memory: bool,
     model_version: str,
+    gpus: GpuAccess | None,
 ) -> Iterator[Block]:
     yield Block("", [("Type", "exec"), ("ExecStart", command_line(command))])
+    if gpus:
+        yield Block(
+            "Wait for the driver: started before the GPUs answer, it would compute on the CPU. The first commands make the device\n"
+            "nodes that are missing, as root (+); the last ones see that the process may open them. Where one fails, systemd tries\n"
+            "again later.",
+            [
+                *(("ExecStartPre", prefix + " ".join(map(quote_argument, words))) for prefix, words in gpu_access.waiting(gpus)),
+                ("TimeoutStartSec", "2min"),
+            ],
+        )
     yield Block(
         "Who it runs as, and its home: the only place where it can write.",
         [
@@ -201,12 +224,12 @@ def _service_blocks(
             ("InaccessiblePaths", "-/etc/llama.cpp"),
         ],
     )
-    variables = dict(service.environment)
-    if service.gpus:
-        variables |= {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": ",".join(service.gpus)}
-    if variables:
+    if gpus:
+        yield Block("Its GPUs and no others, whatever index they have today.", [("Environment", f"CUDA_VISIBLE_DEVICES={gpus.visible}")])
+    if service.environment:
         yield Block(
-            "The service's own environment.", [("Environment", quote(f"{name}={value}")) for name, value in sorted(variables.items())]
+            "The service's own environment.",
+            [("Environment", quote(f"{name}={value}")) for name, value in sorted(service.environment.items())],
         )
     yield Block(
         "Tell which configuration the process runs with, and which version of the model: bytes and time of modification of its files.",
@@ -216,7 +239,7 @@ def _service_blocks(
         yield Block("Only the process sees the API key.", [("LoadCredential", f"{CREDENTIAL}:{quote(places.key_file)}")])
     yield Block("Start again when it fails, ever more slowly.", _restart_settings(systemd))
     yield Block("Limits.", list(_limits(service, locks_memory)))
-    yield from _sandbox(service)
+    yield from _sandbox(service, gpus)
 
 
 def _restart_settings(systemd: int) -> list[Setting]:
@@ -238,7 +261,7 @@ def _limits(service: Service, locks_memory: bool) -> Iterator[Setting]:
         yield f"Limit{name.upper()}", "infinity" if value == -1 else str(value)
 
 
-def _sandbox(service: Service) -> Iterator[Block]:
+def _sandbox(service: Service, gpus: GpuAccess | None) -> Iterator[Block]:
     privileged_port = service.port in _PRIVILEGED_PORTS
     yield Block(
         "No privileges, and no way to get any.",
@@ -248,7 +271,7 @@ def _sandbox(service: Service) -> Iterator[Block]:
                 [("CapabilityBoundingSet", "CAP_NET_BIND_SERVICE"), ("AmbientCapabilities", "CAP_NET_BIND_SERVICE")]
                 if privileged_port
                 # In a user namespace of its own, it could not use the capability.
-                else [("CapabilityBoundingSet", ""), ("PrivateUsers", "no" if service.gpus else "yes")]
+                else [("CapabilityBoundingSet", ""), *([] if gpus else [("PrivateUsers", "yes")])]
             ),
             ("RestrictSUIDSGID", "yes"),
             ("RestrictNamespaces", "yes"),
@@ -280,15 +303,8 @@ def _sandbox(service: Service) -> Iterator[Block]:
             ("ProtectProc", "invisible"),
         ],
     )
-    if service.gpus:
-        yield Block(
-            "Devices: NVIDIA's, under whatever names this driver gives them. Its libraries read /proc/driver and write code at run time.",
-            [
-                ("DevicePolicy", "closed"),
-                ("DeviceAllow", "char-nvidia* rw"),
-                ("RestrictAddressFamilies", "AF_INET AF_INET6 AF_UNIX AF_NETLINK"),
-            ],
-        )
+    if gpus:
+        yield from _gpu_sandbox()
     else:
         yield Block(
             "No devices, and no code but what was loaded: the CPU needs neither.",
@@ -312,11 +328,26 @@ def _sandbox(service: Service) -> Iterator[Block]:
     )
 
 
+def _gpu_sandbox() -> Iterator[Block]:
+    """In place of what hides a GPU: PrivateDevices=, PrivateUsers=, ProcSubset=pid and MemoryDenyWriteExecute= are left out."""
+    yield Block(
+        "Devices: NVIDIA's alone, by the drivers' names, since all numbers but one differ from host to host. They include nvidia-uvm, and\n"
+        "nvidia-caps for MIG. Commands with + need m to make nodes; the process has no capability to make any.",
+        [("DevicePolicy", "closed"), ("DeviceAllow", "char-nvidia* rwm")],
+    )
+    yield Block(
+        "Debian's driver packages give the nodes to a group. A user namespace (PrivateUsers=) would take it away.",
+        [("SupplementaryGroups", gpu_access.GROUP)],
+    )
+    yield Block(
+        "CUDA reads /proc/driver and /proc/devices, so there is no ProcSubset=pid, and writes code at run time, so there is no\n"
+        "MemoryDenyWriteExecute=. It talks to nvidia-persistenced over a UNIX socket, and to the kernel about devices over netlink.",
+        [("RestrictAddressFamilies", "AF_INET AF_INET6 AF_UNIX AF_NETLINK")],
+    )
+
+
 def _section(name: str, blocks: Iterable[Block]) -> str:
-    parts = [
-        _comment([block.comment] if block.comment else []) + "".join(f"{key}={value}\n" for key, value in block.settings)
-        for block in blocks
-    ]
+    parts = [_comment(block.comment.splitlines()) + "".join(f"{key}={value}\n" for key, value in block.settings) for block in blocks]
     return f"[{name}]\n" + "\n".join(parts)
 
 

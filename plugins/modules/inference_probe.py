@@ -11,8 +11,9 @@ short_description: Prove that an inference service really serves
 version_added: 0.1.0
 description:
   - Waits until the server is healthy, then checks on the running process what was asked for, and asks it a real question.
-  - The checks are, in this order, C(health), C(listeners), C(auth), C(model), C(context), C(slots), C(completion) and C(streaming).
-    Those for which nothing is expected are left out.
+  - The checks are, in this order, C(health), C(listeners), C(auth), C(model), C(context), C(slots), C(gpu), C(completion) and
+    C(streaming). Those for which nothing is expected are left out. After a failed C(gpu) the server is not asked a question, because the
+    CPU may take minutes for the answer.
   - The module fails when a check fails. It then returns all checks and the end of the unit's journal.
   - Run it on the host that serves, as C(root), so that it sees which process holds which port.
 author:
@@ -78,6 +79,19 @@ options:
         type: list
         elements: str
         default: []
+      gpus:
+        description:
+          - UUIDs of the GPUs and MIG devices that the server has to compute on, as RV(baremetal.llm.inference_service#module:expect) gives
+            them. A process of O(unit), which is then required, has to hold memory on each of them.
+          - For a MIG device, C(nvidia-smi) may show memory on the GPU that it is a part of; that counts.
+        type: list
+        elements: str
+        default: []
+      gpu_layers:
+        description:
+          - How many layers of the model are to be on the GPUs, a number or V(all). It is compared with what the server says while it loads,
+            which llama.cpp does with C(--verbosity 4) and more only.
+        type: str
   prompt:
     description: What is asked.
     type: str
@@ -199,7 +213,11 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.baremetal.llm.plugins.module_utils import _listeners, _probe, _running_unit
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
+from ansible_collections.baremetal.llm.plugins.module_utils._gpu_use import GpuUse
 from ansible_collections.baremetal.llm.plugins.module_utils._http import Client
+from ansible_collections.baremetal.llm.plugins.module_utils._nvidia_host import NvidiaHost
+from ansible_collections.baremetal.llm.plugins.module_utils._nvidia_smi import parse_mig, parse_names
+from ansible_collections.baremetal.llm.plugins.module_utils._systemd import Systemd
 
 
 def main() -> t.NoReturn:
@@ -220,6 +238,8 @@ def main() -> t.NoReturn:
                     "n_ctx": {"type": "int"},
                     "slots": {"type": "int"},
                     "listen": {"type": "list", "elements": "str", "default": []},
+                    "gpus": {"type": "list", "elements": "str", "default": []},
+                    "gpu_layers": {"type": "str"},
                 },
             },
             "prompt": {"type": "str", "default": "Name one colour."},
@@ -235,9 +255,31 @@ def main() -> t.NoReturn:
         module.fail_json(msg=error.msg, **error.details)
 
 
+def gpu_use(unit: str, asked: list[str]) -> GpuUse:
+    host, systemd = NvidiaHost(), Systemd()
+    apps = host.apps()
+    mine = frozenset(app.pid for app in apps.found if systemd.unit_of(app.pid) == unit)
+    # Names are for messages, and what belongs to which GPU is for MIG devices.
+    plain = set(asked) <= {app.gpu for app in apps.found if app.pid in mine}
+    listing = "" if plain else host.listing()
+    now = _running_unit.state(unit)
+    return GpuUse(
+        apps=apps,
+        mine=mine,
+        journal=_running_unit.journal_of_start(now) if now else (),
+        names=parse_names(listing),
+        parents={device.uuid: gpu for gpu, devices in parse_mig(listing).items() for device in devices},
+    )
+
+
 def run(module: AnsibleModule) -> t.NoReturn:
     params = module.params
     unit, api_key, expect = params["unit"], params["api_key"], params["expect"]
+    if expect["gpus"] and not unit:
+        raise UserError("expect.gpus is given without unit: name the unit, so that its processes can be told from others on the GPUs.")
+    layers = expect["gpu_layers"]
+    if layers is not None and layers != "all" and not layers.isdecimal():
+        raise UserError(f"expect.gpu_layers is {layers!r}: give a number of layers, or all.")
     report = _probe.probe(
         Client(params["base_url"], api_key=api_key, timeout=params["request_timeout"], validate_certs=params["validate_certs"]),
         _probe.Expectation(
@@ -245,11 +287,15 @@ def run(module: AnsibleModule) -> t.NoReturn:
             n_ctx=expect["n_ctx"],
             slots=expect["slots"],
             listen=tuple(_probe.parse_endpoint(text) for text in expect["listen"]),
+            gpus=tuple(expect["gpus"]),
+            gpu_layers=layers,
         ),
         _probe.Surroundings(
             unit_state=lambda: _running_unit.state(unit) if unit else None,
             listeners=_listeners.listeners,
             owners=_listeners.owners,
+            gpu_use=lambda: gpu_use(unit, expect["gpus"]),
+            said_before_the_start=_running_unit.said_before_the_start,
         ),
         has_key=bool(api_key),
         timeout=params["timeout"],

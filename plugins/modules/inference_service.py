@@ -54,7 +54,12 @@ options:
             description: Commit, branch or tag of O(service.model.repo_id).
             type: str
       gpus:
-        description: The GPUs that the service sees, by index or UUID; none for a service on the CPU.
+        description:
+          - The GPUs that the service sees, by index or UUID (C(GPU-…), or C(MIG-…) for a MIG device); none for a service on the CPU.
+          - An index is looked up when the unit is written, and the unit names UUIDs, so that a GPU that fails or changes its slot never
+            makes the service compute on another one.
+          - The unit starts the engine only once these GPUs answer. Until then systemd tries again, ever more slowly.
+          - In check mode, a host without a driver is taken for one that will have it, and only warned of.
         type: list
         elements: str
         default: []
@@ -260,7 +265,14 @@ expect:
       description: Addresses and ports.
       type: list
       elements: str
-  sample: {alias: chat, n_ctx: 8192, slots: 2, listen: ["127.0.0.1:8080"]}
+    gpus:
+      description: UUIDs of the GPUs and MIG devices that the process has to compute on.
+      type: list
+      elements: str
+    gpu_layers:
+      description: How many layers of the model are to be on them, a number or V(all); none for a service on the CPU.
+      type: str
+  sample: {alias: chat, n_ctx: 8192, slots: 2, listen: ["127.0.0.1:8080"], gpus: [], gpu_layers: null}
 release:
   description: The directory of the release that O(binary) belongs to.
   type: str
@@ -282,7 +294,9 @@ problems:
           V(environment_ignored)."
         - "Its options: V(option_unknown), V(option_removed), V(option_deprecated), V(option_owned), V(option_value), V(parallel_zero),
           V(quantised_v_needs_flash_attention), V(embedding_batch), V(cache_ram_exceeds_memory), V(cache_reuse_without_effect),
-          V(threads_exceed_cpus), V(context_beyond_training)."
+          V(threads_exceed_cpus), V(context_beyond_training), V(gpus_without_layers), V(device_without_gpus)."
+        - "Its GPUs: V(gpu_not_there), V(gpu_is_split), V(gpu_twice), V(gpu_mig_alone), V(gpu_not_visible), V(cpu_release),
+          V(nvidia_modprobe_missing). What keeps the driver from working has the codes of RV(baremetal.llm.gpu_info#module:problems)."
         - "The host: V(binary_missing), V(binary_unusable), V(binary_hidden), V(model_missing), V(model_is_directory), V(model_not_gguf),
           V(model_unreadable), V(model_hidden), V(port_in_use), V(port_of_other_service), V(drop_in)."
         - "Only in a list of services, from P(baremetal.llm.service_problems#filter): V(duplicate_name), V(duplicate_port)."
@@ -313,6 +327,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._llama_server_option
     base_url,
     context_problems,
     environment_problems,
+    gpu_layers,
     locks_memory,
     owned_problems,
     rule_problems,
@@ -329,12 +344,14 @@ from ansible_collections.baremetal.llm.plugins.module_utils._problems import (
 )
 from ansible_collections.baremetal.llm.plugins.module_utils._service import Service, name_problem, parse, text_problem, unit_name
 from ansible_collections.baremetal.llm.plugins.module_utils._service_files import Content, ServiceFiles, runs
+from ansible_collections.baremetal.llm.plugins.module_utils._service_gpu_host import GpuHost
 from ansible_collections.baremetal.llm.plugins.module_utils._service_host import (
     binary_problems,
     model_context,
     model_problems,
     model_version,
     port_problems,
+    release_problems,
 )
 from ansible_collections.baremetal.llm.plugins.module_utils._systemd import Systemd, UnitStatus
 from ansible_collections.baremetal.llm.plugins.module_utils._unit_file import (
@@ -407,11 +424,12 @@ class ProblemsError(Exception):
 class InferenceService:
     """One run of the module: look, decide, then change."""
 
-    def __init__(self, module: AnsibleModule, systemd: Systemd) -> None:
+    def __init__(self, module: AnsibleModule, systemd: Systemd, gpu_host: GpuHost) -> None:
         self.params = {**module.params, "group": module.params["group"] or module.params["user"]}
         self.check_mode = module.check_mode
         self.diff_mode = module._diff
         self.systemd = systemd
+        self.gpu_host = gpu_host
         self.problems: list[Problem] = []
         name = self.params["service"]["name"]
         self.demand(name_problem(name), *self.parameter_problems())
@@ -430,6 +448,7 @@ class InferenceService:
         binary = os.path.realpath(self.params["binary"])
         flags = self.flags(binary)
         lines, found = arguments(service, flags, KEY_FILE)
+        gpus, gpu_found = self.gpu_host.access(service, predict=self.check_mode)
         trained = model_context(service)
         self.demand(
             *owned_problems(service.options, flags),
@@ -437,10 +456,12 @@ class InferenceService:
             *rule_problems(service, flags),
             *context_problems(service, flags, trained),
             *found,
+            *gpu_found,
             *port_problems(service, self.unit, self.files.other_units(), self.systemd),
         )
         release = os.path.dirname(binary)
         release = os.path.dirname(release) if os.path.basename(release) == "bin" else release
+        self.demand(*release_problems(service, release))
         argv = [binary, *(word for line in lines for word in line)]
         text = render(
             service,
@@ -451,11 +472,19 @@ class InferenceService:
             base_url=base_url(argv),
             locks_memory=locks_memory(service),
             model_version=model_version(service),
+            gpus=gpus,
         )
         wanted = Content(text, None if service.api_key is None else f"{service.api_key}\n".encode())
         capacity = slots(service, flags, trained)
         return {
-            "expect": {"alias": alias(service, flags), "n_ctx": capacity.tokens, "slots": capacity.count, "listen": service.listen},
+            "expect": {
+                "alias": alias(service, flags),
+                "n_ctx": capacity.tokens,
+                "slots": capacity.count,
+                "listen": service.listen,
+                "gpus": [device.uuid for device in gpus.devices if device.uuid] if gpus else [],
+                "gpu_layers": gpu_layers(service, flags),
+            },
             "release": release,
             **self.apply(wanted, verify=flags is not None),
         }
@@ -601,7 +630,7 @@ def main() -> t.NoReturn:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     service: InferenceService | None = None
     try:
-        service = InferenceService(module, Systemd())
+        service = InferenceService(module, Systemd(), GpuHost())
         result = service.run()
     except ProblemsError as failure:
         module.fail_json(msg=str(failure), problems=[problem.as_dict() for problem in failure.problems])

@@ -19,7 +19,10 @@ options:
     description: Names of the units, in the order in which they start. They stop in the reverse order.
     type: list
     elements: str
-    required: true
+  services:
+    description: Names of services, as in C(inference_services), whose units are meant, in place of O(units).
+    type: list
+    elements: str
   restart:
     description: Those of O(units) that have to be restarted if they are running, such as O(baremetal.llm.inference_service#module:service)s
       with RV(baremetal.llm.inference_service#module:restart_required).
@@ -48,9 +51,9 @@ EXAMPLES = r"""
     units: "{{ written.results | map(attribute='unit') }}"
     restart: "{{ written.results | selectattr('restart_required') | map(attribute='unit') }}"
 
-- name: Stop two services before maintenance
+- name: Stop two services before maintenance, the last one first
   baremetal.llm.inference_units:
-    units: [inference-chat.service, inference-embeddings.service]
+    services: [chat, embeddings]
     state: stopped
 """
 
@@ -87,7 +90,8 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.baremetal.llm.plugins.module_utils._command import check
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
-from ansible_collections.baremetal.llm.plugins.module_utils._running_unit import journal
+from ansible_collections.baremetal.llm.plugins.module_utils._running_unit import journal, said_before_the_start, state
+from ansible_collections.baremetal.llm.plugins.module_utils._service import unit_name
 from ansible_collections.baremetal.llm.plugins.module_utils._unit_actions import PROPERTIES, Actions, decide, parse_show
 
 # A unit may be slow to stop: engines finish what they are at.
@@ -98,8 +102,10 @@ def act(verb: str, unit: str) -> None:
     try:
         check(["systemctl", verb, "--", unit], timeout=SECONDS_PER_UNIT)
     except UserError as error:
+        now = state(unit)
+        reason = f": {now.obstacle}{said_before_the_start(now)}" if now and now.obstacle else ""
         raise UserError(
-            f"systemctl {verb} {unit} failed: see journal below, or `journalctl -u {unit}` on the host.",
+            f"systemctl {verb} {unit} failed{reason}. See journal below, or `journalctl -u {unit}` on the host.",
             **error.details,
             journal=journal(unit),
         ) from error
@@ -121,13 +127,18 @@ def perform(actions: Actions) -> None:
 def main() -> t.NoReturn:
     module = AnsibleModule(
         argument_spec={
-            "units": {"type": "list", "elements": "str", "required": True},
+            "units": {"type": "list", "elements": "str"},
+            "services": {"type": "list", "elements": "str"},
             "restart": {"type": "list", "elements": "str", "default": []},
             "state": {"type": "str", "choices": ["started", "stopped"], "default": "started"},
         },
+        required_one_of=[("units", "services")],
+        mutually_exclusive=[("units", "services")],
         supports_check_mode=True,
     )
     units, restart = module.params["units"], module.params["restart"]
+    if units is None:
+        units = [unit_name(service) for service in module.params["services"]]
     strangers = [unit for unit in restart if unit not in units]
     if strangers:
         module.fail_json(msg=f"restart names {', '.join(strangers)}, which units does not: name it in both.")

@@ -231,12 +231,39 @@ def test_variables_of_the_engine_are_told(flags: Flags, variable: str, code: str
         ({"cache_reuse": 256}, {}, []),
         ({"threads": 24}, {"resources": {"cpus": 8}}, [("threads_exceed_cpus", "warning")]),
         ({"threads": 8}, {"resources": {"cpus": 8}}, []),
+        ({"n_gpu_layers": 0}, {"gpus": [0]}, [("gpus_without_layers", "error")]),
+        ({"gpu_layers": "0"}, {"gpus": [0]}, [("gpus_without_layers", "error")]),
+        ({"device": "none"}, {"gpus": [0]}, [("gpus_without_layers", "error")]),
+        ({"n_gpu_layers": 20}, {"gpus": [0]}, []),
+        ({"n_gpu_layers": "all", "device": "CUDA0"}, {"gpus": [0]}, []),
+        ({"n_gpu_layers": 99}, {"gpus": []}, []),  # a class whose GPUs alone are overridden
+        ({"device": "none"}, {}, []),
+        ({"device": ["CUDA0", "CUDA1"]}, {}, [("device_without_gpus", "error")]),
     ],
 )
 @pytest.mark.parametrize("with_binary", [True, False])
 def test_rules(flags: Flags, options: dict[str, Any], more: dict[str, Any], expected: list[tuple[str, str]], with_binary: bool) -> None:
     problems = engine.rule_problems(service(options, **more), flags if with_binary else None)
     assert [(problem.code, problem.severity) for problem in problems] == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "gpus", "layers"),
+    [
+        ({}, [], None),
+        ({"n_gpu_layers": 99}, [], None),
+        ({}, [0], "all"),
+        ({"n_gpu_layers": "auto"}, [0], "all"),
+        ({"n_gpu_layers": -1}, [0], "all"),
+        ({"gpu_layers": "all"}, [0], "all"),
+        ({"gpu_layers": 20}, [0], "20"),
+    ],
+)
+@pytest.mark.parametrize("with_binary", [True, False])
+def test_how_many_layers_are_to_be_on_the_gpus(
+    flags: Flags, options: dict[str, Any], gpus: list[int], layers: str | None, with_binary: bool
+) -> None:
+    assert engine.gpu_layers(service(options, gpus=gpus), flags if with_binary else None) == layers
 
 
 def test_a_build_without_a_prompt_cache_needs_no_room_for_it() -> None:

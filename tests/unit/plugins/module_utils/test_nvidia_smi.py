@@ -7,12 +7,15 @@ from __future__ import annotations
 import pytest
 from ansible_collections.baremetal.llm.plugins.module_utils._nvidia_smi import (
     FIELDS,
+    App,
     MigDevice,
     Row,
     Trouble,
     invalid_field,
     parse_answer,
+    parse_apps,
     parse_mig,
+    parse_names,
     parse_rows,
     parse_versions,
     query,
@@ -153,6 +156,32 @@ def test_mig_devices_by_gpu() -> None:
         ],
         UUID: [],
     }
+
+
+def test_names_by_gpu() -> None:
+    listing = f"GPU 0: NVIDIA A10 (UUID: {UUID})\n  MIG 1g.5gb      Device  0: (UUID: MIG-c6d4f1ef-42e4-5de3-91c7-45d71c87eb3f)\n"
+    assert parse_names(listing) == {UUID: "NVIDIA A10"}
+
+
+@pytest.mark.parametrize(
+    ("rc", "stdout", "found", "failure"),
+    [
+        (0, "", (), ""),
+        (0, f"{UUID}, 4711, 21504\n", (App(UUID, 4711, 21504),), ""),
+        (0, f"{UUID}, 4711, 21504 MiB\n", (App(UUID, 4711, None),), ""),
+        (0, f"{UUID}, 1, [N/A]\n{UUID}, 2, [Insufficient Permissions]\n", (App(UUID, 1, None), App(UUID, 2, None)), ""),
+        (9, NOT_LOADED, (), "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver"),
+        (18, MISMATCH, (), "Failed to initialize NVML: Driver/library version mismatch (rc 18)"),
+        (6, "No devices were found\n", (), "No devices were found (rc 6)"),
+        (2, 'Field "gpu_uuid" is not a valid field to query.\n\n', (), 'Field "gpu_uuid" is not a valid field to query. (rc 2)'),
+        (124, "", (), "it says nothing (rc 124)"),
+        (15, f"{UUID}, 4711, 512\n{LOST}", (App(UUID, 4711, 512),), "Unable to determine the device handle"),
+    ],
+)
+def test_what_computes_on_gpus(rc: int, stdout: str, found: tuple[App, ...], failure: str) -> None:
+    answer = parse_apps(rc, stdout)
+    assert answer.found == found
+    assert answer.failure.startswith(failure) and bool(answer.failure) == bool(rc)
 
 
 @pytest.mark.parametrize(

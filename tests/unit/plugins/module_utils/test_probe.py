@@ -8,13 +8,16 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from ansible_collections.baremetal.llm.plugins.module_utils import _probe
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
+from ansible_collections.baremetal.llm.plugins.module_utils._gpu_use import GpuUse
 from ansible_collections.baremetal.llm.plugins.module_utils._http import Client, Reply
 from ansible_collections.baremetal.llm.plugins.module_utils._listeners import Listener, Process
+from ansible_collections.baremetal.llm.plugins.module_utils._nvidia_smi import App, Apps
 from ansible_collections.baremetal.llm.plugins.module_utils._probe import Expectation, Report, Surroundings
 from ansible_collections.baremetal.llm.plugins.module_utils._running_unit import UnitState
 from ansible_collections.baremetal.llm.tests.unit.plugins.fake_llama_server import FakeLlamaServer, recorded
@@ -24,7 +27,9 @@ AS_ASKED = Expectation(alias="tiny", n_ctx=1024, slots=2)
 RUNNING = UnitState("loaded", "active", "running", "success", 0, 0, 7, 0)
 
 
-def surroundings(*states: UnitState, listeners: tuple[Listener, ...] = (), owners: dict[int, Process] | None = None) -> Surroundings:
+def surroundings(
+    *states: UnitState, listeners: tuple[Listener, ...] = (), owners: dict[int, Process] | None = None, gpu_use: GpuUse | None = None
+) -> Surroundings:
     """A unit that goes through these states, one at each look, and stays in the last."""
     looks: Iterator[UnitState] = iter(states)
     last: list[UnitState | None] = [None]
@@ -33,7 +38,7 @@ def surroundings(*states: UnitState, listeners: tuple[Listener, ...] = (), owner
         last[0] = next(looks, last[0])
         return last[0]
 
-    return Surroundings(unit_state, lambda: listeners, lambda inodes: owners or {})
+    return Surroundings(unit_state, lambda: listeners, lambda inodes: owners or {}, lambda: gpu_use or GpuUse(Apps(), frozenset()))
 
 
 def probe(
@@ -91,7 +96,32 @@ def test_what_is_not_expected_is_not_checked() -> None:
     assert list(outcome(report)) == ["health", "completion", "streaming"]
 
 
+GPU = "GPU-5f0c0cc5-8f4c-4b6c-a2f5-7d3a8c1e9b11"
+
+
+class TestGpu:
+    def test_it_comes_after_what_the_server_says_of_itself_and_before_the_question(self) -> None:
+        used = GpuUse(Apps((App(GPU, 7, 812),)), frozenset({7}))
+        with FakeLlamaServer(api_key=KEY) as server:
+            report = probe(server, Expectation("tiny", gpus=(GPU,), gpu_layers="all"), around=surroundings(gpu_use=used))
+        assert list(outcome(report)) == ["health", "auth", "model", "gpu", "completion", "streaming"]
+        assert report.healthy
+
+    def test_a_server_on_the_cpu_is_not_asked_to_compute(self) -> None:
+        with FakeLlamaServer() as server:
+            report = probe(server, Expectation(gpus=(GPU,)), key=None)
+            assert ("POST", _probe.CHAT) not in server.asked
+        assert only_failure(report) == f"gpu: the process holds no memory on {GPU}: it computes on the CPU"
+
+
 class TestHealth:
+    def test_what_keeps_a_unit_from_starting_is_told_in_its_own_words(self) -> None:
+        waiting = replace(RUNNING, active="activating", sub="auto-restart", obstacle="`nvidia-smi --id=GPU-1` exited with status 9")
+        with FakeLlamaServer() as server:
+            around = replace(surroundings(waiting), said_before_the_start=lambda now: ", saying: no driver" if now is waiting else "")
+            report = probe(server, key=None, around=around)
+        assert only_failure(report) == "health: it does not start: `nvidia-smi --id=GPU-1` exited with status 9, saying: no driver"
+
     def test_loading_is_waited_for_and_timed(self) -> None:
         with FakeLlamaServer(api_key=KEY, health=[503, 503, 502]) as server:
             report = probe(server)

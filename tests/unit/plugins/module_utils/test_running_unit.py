@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.baremetal.llm.plugins.module_utils._running_unit import UnitState, journal, state
+from ansible_collections.baremetal.llm.plugins.module_utils._running_unit import UnitState, journal, said_before_the_start, state
 
 RUNNING = {
     "LoadState": "loaded",
@@ -51,6 +51,52 @@ def shown(**changes: str) -> str:
 )
 def test_when_waiting_is_pointless(changes: dict[str, str], trouble: str | None) -> None:
     assert UnitState.parse(shown(**changes)).trouble(restarts_before=2) == trouble
+
+
+# As systemd 252 shows it.
+MODPROBE = (
+    "ExecStartPre={ path=/usr/bin/nvidia-modprobe ; argv[]=/usr/bin/nvidia-modprobe -u ; ignore_errors=yes ; "
+    "start_time=[Fri 2026-11-20 16:01:02 UTC] ; stop_time=[Fri 2026-11-20 16:01:02 UTC] ; pid=712 ; code=exited ; status=1 }\n"
+)
+SMI = (
+    "ExecStartPre={{ path=/usr/bin/nvidia-smi ; argv[]=/usr/bin/nvidia-smi --id=GPU-1 --format=csv,noheader ; ignore_errors=no ; "
+    "start_time=[Fri 2026-11-20 16:01:02 UTC] ; stop_time=[Fri 2026-11-20 16:01:03 UTC] ; pid=713 ; code={} ; status={} }}\n"
+)
+NOT_RUN = (
+    "ExecStartPre={ path=/usr/bin/test ; argv[]=/usr/bin/test -w /dev/nvidia-uvm ; ignore_errors=no ; "
+    "start_time=[n/a] ; stop_time=[n/a] ; pid=0 ; code=(null) ; status=0/0 }\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("commands", "trouble"),
+    [
+        (
+            MODPROBE + SMI.format("exited", "9") + NOT_RUN,
+            "it does not start: `/usr/bin/nvidia-smi --id=GPU-1 --format=csv,noheader` exited with status 9",
+        ),
+        (
+            SMI.format("killed", "15/TERM"),
+            "it does not start: `/usr/bin/nvidia-smi --id=GPU-1 --format=csv,noheader` was killed by SIGTERM",
+        ),
+        (MODPROBE + SMI.format("exited", "0"), "it does not stay up (it exited with status 1; systemd is about to start it again)"),
+    ],
+)
+def test_a_command_that_has_to_succeed_first(commands: str, trouble: str) -> None:
+    now = UnitState.parse(shown(ActiveState="activating", SubState="auto-restart", ExecMainCode="1", ExecMainStatus="1") + commands)
+    assert now.trouble(restarts_before=0) == trouble
+
+
+def test_its_last_words_are_those_of_this_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    program(
+        tmp_path,
+        "journalctl",
+        'case "$*" in --sync) ;; *" _SYSTEMD_INVOCATION_ID=5a1c") printf "one\ntwo\n\nthree\nfour\n";; *) echo not asked for;; esac',
+    )
+    now = UnitState.parse(shown(InvocationID="5a1c") + SMI.format("exited", "9"))
+    assert said_before_the_start(now) == ", saying: two / three / four"
+    assert said_before_the_start(UnitState.parse(shown(InvocationID="5a1c"))) == ""
 
 
 def test_the_main_process_is_told() -> None:

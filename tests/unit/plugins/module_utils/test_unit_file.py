@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.baremetal.llm.plugins.module_utils._gpu_access import GpuAccess
 from ansible_collections.baremetal.llm.plugins.module_utils._service import parse
+from ansible_collections.baremetal.llm.plugins.module_utils._service_gpus import Device
 from ansible_collections.baremetal.llm.plugins.module_utils._unit_file import (
     KEY_FILE,
     Account,
@@ -35,7 +37,16 @@ def unit(*, systemd: int = 252, locks_memory: bool = False, command: tuple[tuple
     assert service is not None and problems == []
     account = Account("inference", "inference")
     url = "http://127.0.0.1:8080"
-    return render(service, command, account, PLACES, systemd=systemd, base_url=url, locks_memory=locks_memory, model_version="7@1")
+    gpus = GpuAccess(tuple(map(device, service.gpus)), smi="/bin/true", modprobe="/bin/true") if service.gpus else None
+    return render(
+        service, command, account, PLACES, systemd=systemd, base_url=url, locks_memory=locks_memory, model_version="7@1", gpus=gpus
+    )
+
+
+def device(wanted: str) -> Device:
+    if wanted.startswith("MIG-"):
+        return Device(wanted, "GPU-5a1c", "NVIDIA H100, MIG 1g.10gb", None)
+    return Device(f"GPU-{wanted}", f"GPU-{wanted}", "NVIDIA A10", int(wanted))
 
 
 def settings(text: str) -> list[str]:
@@ -151,12 +162,15 @@ def test_the_key_is_a_credential_and_never_in_the_text() -> None:
         (
             {"gpus": [0, 1]},
             [
-                "DeviceAllow=char-nvidia* rw",
+                "DeviceAllow=char-nvidia* rwm",
                 "DevicePolicy=closed",
-                "Environment=CUDA_VISIBLE_DEVICES=0,1",
-                "Environment=CUDA_DEVICE_ORDER=PCI_BUS_ID",
+                "SupplementaryGroups=video",
+                "Environment=CUDA_VISIBLE_DEVICES=GPU-0,GPU-1",
+                "Wants=modprobe@nvidia_uvm.service nvidia-persistenced.service",
+                "After=modprobe@nvidia_uvm.service nvidia-persistenced.service",
+                "TimeoutStartSec=2min",
             ],
-            ["PrivateDevices", "MemoryDenyWriteExecute", "ProcSubset"],
+            ["PrivateDevices", "PrivateUsers", "MemoryDenyWriteExecute", "ProcSubset"],
         ),
         ({"port": 443}, ["CapabilityBoundingSet=CAP_NET_BIND_SERVICE", "AmbientCapabilities=CAP_NET_BIND_SERVICE"], ["PrivateUsers"]),
         ({"resources": {"cpus": 1.5, "memory": "2GiB"}}, ["CPUQuota=150%", "MemoryMax=2147483648"], []),
@@ -181,9 +195,28 @@ def test_what_follows_from_the_service(more: dict[str, Any], present: list[str],
         assert not any(word in line for line in settings(text))
 
 
+def test_a_gpu_is_waited_for() -> None:
+    commands = [line.partition("=")[2] for line in settings(unit(gpus=[0, 1])) if line.startswith("ExecStartPre=")]
+    assert commands == [
+        "+-/bin/true -u",
+        "+/bin/true --id=GPU-0 --query-gpu=name,uuid --format=csv,noheader",
+        "+/bin/true --id=GPU-1 --query-gpu=name,uuid --format=csv,noheader",
+        "/usr/bin/test -w /dev/nvidiactl",
+        "/usr/bin/test -w /dev/nvidia-uvm",
+    ]
+
+
+def test_a_mig_device_is_looked_for_on_its_gpu() -> None:
+    text = unit(gpus=["MIG-7c"])
+    assert "Environment=CUDA_VISIBLE_DEVICES=MIG-7c" in settings(text)
+    assert "ExecStartPre=+/bin/true --id=GPU-5a1c --query-gpu=name,uuid --format=csv,noheader" in settings(text)
+    assert 'ExecStartPre=+/bin/sh -c "/bin/true -L | grep -F MIG-7c"' in settings(text)
+
+
 VARIANTS = [
     {},
     {"gpus": [0]},
+    {"gpus": ["MIG-7c"], "port": 443},
     {"port": 443},
     {"host": "10.0.0.7", "environment": {"A": 'x "y" \\ $z'}},
     {"resources": {"cpus": 2, "memory": "1GiB"}},
@@ -245,6 +278,7 @@ def test_what_the_process_can_notice_changes_it(edit: tuple[str, str]) -> None:
         ("Description=", "Description=The "),
         ("WantedBy=multi-user.target", "WantedBy=default.target"),
         ("RestartSec=10s", "RestartSec=20s"),
+        ("Type=exec", "Type=exec\nExecStartPre=/bin/true\nTimeoutStartSec=2min"),
         (" \\\n    --metrics", " --metrics"),
         ("\n\n# Limits.", "\n# Limits."),
     ],

@@ -21,15 +21,17 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.baremetal.llm.plugins.module_utils import _service_host
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
+from ansible_collections.baremetal.llm.plugins.module_utils._service_gpu_host import GpuHost
 from ansible_collections.baremetal.llm.plugins.module_utils._systemd import Systemd, UnitStatus
 from ansible_collections.baremetal.llm.plugins.module_utils._unit_file import stated_digest
 from ansible_collections.baremetal.llm.plugins.modules import inference_service
 from ansible_collections.baremetal.llm.plugins.modules.inference_service import InferenceService, ProblemsError
 from ansible_collections.baremetal.llm.tests.unit.plugins.fake_llama_server import RECORDED
+from ansible_collections.baremetal.llm.tests.unit.plugins.fake_nvidia_host import FakeHost
 
 KEY = "sk-of-this-test"
 CODE = re.compile(r'\b(?:error|warning|Problem)\(\s*"(\w+)"')
-USED = ("_service", "_service_host", "_llama_server_options")
+USED = ("_service", "_service_host", "_service_gpus", "_service_gpu_host", "_llama_server_options")
 
 
 def gguf(context: int) -> bytes:
@@ -83,6 +85,7 @@ class Host:
         self.systemd = FakeSystemd()
         self.units, self.config, self.state = root / "units", root / "etc" / "inference", root / "lib" / "inference"
         self.units.mkdir()
+        self.gpus = FakeHost(root / "gpus")
         self.model = root / "chat.gguf"
         self.model.write_bytes(gguf(4096))
         release = root / "releases" / "0a1b"
@@ -122,7 +125,7 @@ class Host:
         validated = ArgumentSpecValidator(inference_service.ARGUMENT_SPEC).validate(self.arguments(service or self.service(), **parameters))
         assert not validated.error_messages
         module: Any = SimpleNamespace(params=validated.validated_parameters, check_mode=check, _diff=True)
-        return InferenceService(module, self.systemd).run()
+        return InferenceService(module, self.systemd, GpuHost(self.gpus.host())).run()
 
     def start(self) -> None:
         self.systemd.start(self.unit, self.key)
@@ -182,7 +185,14 @@ def test_what_it_returns(host: Host) -> None:
     assert result["release"] == str(host.release)
     assert result["argv"][:3] == [str(host.release / "bin" / "llama-server"), "--model", str(host.model)]
     assert result["base_url"] == f"http://127.0.0.1:{host.port}"
-    assert result["expect"] == {"alias": "chat", "n_ctx": 512, "slots": 2, "listen": [f"127.0.0.1:{host.port}"]}
+    assert result["expect"] == {
+        "alias": "chat",
+        "n_ctx": 512,
+        "slots": 2,
+        "listen": [f"127.0.0.1:{host.port}"],
+        "gpus": [],
+        "gpu_layers": None,
+    }
     assert result["problems"] == []
     assert host.systemd.verified == [host.unit.read_text()]
 
@@ -272,8 +282,111 @@ def test_in_check_mode_the_binary_and_the_model_may_still_be_missing(host: Host)
         ("model_missing", "warning"),
         ("binary_missing", "warning"),
     ]
-    assert result["expect"] == {"alias": "chat", "n_ctx": None, "slots": 2, "listen": [f"127.0.0.1:{host.port}"]}
+    assert (result["expect"]["alias"], result["expect"]["n_ctx"]) == ("chat", None)
     assert host.systemd.verified == []
+
+
+# -- GPUs --------------------------------------------------------------------------------------------------------------
+
+
+UUID = "GPU-5f0c0cc5-8f4c-4b6c-a2f5-7d3a8c1e9b11"
+NOT_LOADED = "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver."
+MISMATCH = "Failed to initialize NVML: Driver/library version mismatch\nNVML library version: 580.126"
+
+
+def with_driver(host: Host) -> None:
+    host.gpus.gpu("0000:17:00.0", "2236", "nvidia")
+    host.gpus.loaded("580.126.09")
+    host.gpus.library("580.126.09")
+    host.gpus.smi(f"0, {UUID}, 00000000:17:00.0, 8.6, 23028, 580.126.09, [N/A], NVIDIA A10")
+    host.gpus.program("bin/nvidia-modprobe", "exit 0")
+
+
+def test_without_gpus_nobody_asks_about_them(host: Host) -> None:
+    with_driver(host)
+    host.run()
+    assert not (host.gpus.root / "asked").exists()
+
+
+@pytest.mark.parametrize(("wanted", "options", "layers"), [(0, {}, "all"), (UUID, {"n_gpu_layers": 20}, "20")])
+def test_a_gpu_is_bound_by_its_uuid(host: Host, wanted: int | str, options: dict[str, Any], layers: str) -> None:
+    with_driver(host)
+    result = host.run(host.service(gpus=[wanted], options=options))
+    assert result["problems"] == []
+    assert (result["expect"]["gpus"], result["expect"]["gpu_layers"]) == ([UUID], layers)
+    assert f"Environment=CUDA_VISIBLE_DEVICES={UUID}\n" in host.unit.read_text()
+    assert f"ExecStartPre=+{host.gpus.bin}/nvidia-smi --id={UUID} " in host.unit.read_text()
+
+
+def test_a_release_for_the_cpu_is_warned_of_and_no_more(host: Host) -> None:
+    with_driver(host)
+    (host.release / "manifest.json").write_text('{"inputs": {"backend": "cpu"}}')
+    assert [problem["code"] for problem in host.run(host.service(gpus=[0]))["problems"]] == ["cpu_release"]
+    assert host.run()["problems"] == []
+    (host.release / "manifest.json").write_text('{"inputs": {"backend": "cuda"}}')
+    assert host.run(host.service(gpus=[0]))["problems"] == []
+
+
+def test_a_gpu_that_moved_to_another_place_changes_nothing(host: Host) -> None:
+    with_driver(host)
+    host.run(host.service(gpus=[UUID]))
+    host.start()
+    host.gpus.smi(f"3, {UUID}, 0000000:CA:00.0, 8.6, 23028, 580.126.09, [N/A], NVIDIA A10")
+    again = host.run(host.service(gpus=[UUID]))
+    assert not again["changed"] and not again["restart_required"]
+
+
+def test_in_check_mode_the_driver_may_still_be_missing(host: Host) -> None:
+    host.gpus.gpu("0000:17:00.0", "2236")
+    result = host.run(host.service(gpus=[0]), check=True)
+    assert [(problem["code"], problem["severity"]) for problem in result["problems"]] == [("no_driver", "warning")]
+    assert result["changed"] and result["expect"]["gpus"] == []
+
+
+def mismatched(host: Host) -> None:
+    with_driver(host)
+    host.gpus.smi(MISMATCH, 18)
+
+
+def not_loaded(host: Host) -> None:
+    host.gpus.gpu("0000:17:00.0", "2236")
+    host.gpus.module_on_disk("580.126.09")
+    host.gpus.library("580.126.09")
+    host.gpus.smi(NOT_LOADED, 9)
+
+
+def without_smi(host: Host) -> None:
+    with_driver(host)
+    (host.gpus.bin / "nvidia-smi").unlink()
+
+
+@pytest.mark.parametrize(
+    ("prepare", "gpus", "code", "told"),
+    [
+        (with_driver, [1], "gpu_not_there", f"this host has 0 (NVIDIA A10, {UUID})"),
+        (with_driver, ["GPU-00000000-0000-0000-0000-000000000000"], "gpu_not_there", UUID),
+        (with_driver, [0, UUID], "gpu_twice", "names a GPU twice"),
+        (lambda host: None, [0], "gpu_not_there", "this host has no NVIDIA GPU"),
+        (lambda host: host.gpus.gpu("0000:17:00.0", "2236"), [0], "no_driver", "gpus: 0 cannot be used: No NVIDIA driver is installed"),
+        (lambda host: host.gpus.gpu("0000:17:00.0", "2236"), [UUID], "no_driver", "No NVIDIA driver is installed"),
+        (mismatched, [0], "driver_mismatch", "The kernel runs NVIDIA driver 580.126.09"),
+        (not_loaded, [0], "driver_not_loaded", "is installed, but not loaded"),
+        (without_smi, [0], "no_nvidia_smi", "nvidia-smi is not there"),
+    ],
+)
+def test_gpus_that_cannot_be_used_stop_it_before_any_change(
+    host: Host, prepare: Callable[[Host], None], gpus: list[int | str], code: str, told: str
+) -> None:
+    prepare(host)
+    before = host.snapshot()
+    with pytest.raises(ProblemsError) as caught:
+        host.run(host.service(gpus=gpus))
+    (problem,) = caught.value.problems
+    assert (problem.code, problem.severity.value) == (code, "error")
+    assert told in problem.message
+    assert {path: state for path, state in host.snapshot().items() if "/gpus/" not in path} == {
+        path: state for path, state in before.items() if "/gpus/" not in path
+    }
 
 
 # -- bad input ---------------------------------------------------------------------------------------------------------
@@ -298,6 +411,7 @@ def with_neighbour(host: Host) -> dict[str, Any]:
         (lambda host: {"options": {"port": 1}}, {}, "option_owned"),
         (lambda host: {"options": {"ctx_size": "32k"}}, {}, "option_value"),
         (lambda host: {"options": {"parallel": 0}}, {}, "parallel_zero"),
+        (lambda host: {"options": {"device": "CUDA0"}}, {}, "device_without_gpus"),
         (lambda host: {"options": {"chat_template": "a\nUser=root"}}, {}, "unsafe_text"),
         (lambda host: {"options": {"alias": "%h"}}, {}, "unsafe_text"),
         (lambda host: {"environment": {"LLAMA_ARG_MODEL": "/m"}}, {}, "option_owned"),
