@@ -15,9 +15,11 @@ import urllib.request
 import pytest
 from ansible_collections.baremetal.llm.tests.host_classes import HOST_CLASSES, TINY, HostClass, read_flags
 
-from .conftest import booted
-from .deployment import RANGE, ROOT, Deployment, Run
+from .conftest import SNAPSHOT
+from .deployment import ROOT, Deployment, Run
+from .gpu_hosts import gpu_host
 
+DRIVER = "580.126.09"  # which both classes ask for
 KEY = "a-key-of-the-tests-0123456789abcdef"
 
 
@@ -62,12 +64,10 @@ def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     # A context as long as the longest that the class gives a slot, so that nothing of it is cut off.
     model = directory / TINY.rpartition("/")[2]
     subprocess.run([sys.executable, ROOT / "tools" / "tiny_gguf.py", model, "--context-length", "32768"], check=True, timeout=120)
-    with booted(name):
-        inventory = subprocess.check_output([RANGE, "inventory", f"{host_class.host}={name}"], text=True)
-        (directory / "range.yml").write_text(inventory, encoding="utf-8")
-        hosts = json.loads(subprocess.check_output([RANGE, "list", "--json"], text=True))
-        address = next(entry["address"] for entry in hosts if entry["name"] == name)
-        yield ClassHost(host_class, Deployment(name, address, directory, "inventories/example"), str(model))
+    with gpu_host(
+        name, host_class.card, driver=DRIVER, snapshot=SNAPSHOT, inventories=("inventories/example",), alias=host_class.host
+    ) as deployment:
+        yield ClassHost(host_class, deployment, str(model))
 
 
 def test_a_run_without_the_key_names_it_and_changes_nothing(host: ClassHost) -> None:
