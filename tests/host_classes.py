@@ -16,6 +16,8 @@ class HostClass:
     host: str
     gpu: str
     """As nvidia-smi names it."""
+    card: str
+    """As `range gpus` names it."""
     architecture: str
     service: str
     port: int
@@ -37,6 +39,7 @@ class HostClass:
 A10 = HostClass(
     host="a10-1",
     gpu="NVIDIA A10",
+    card="a10",
     architecture="86-real",
     service="qwen2-vl",
     port=8008,
@@ -69,6 +72,7 @@ A10 = HostClass(
 RTX5090 = HostClass(
     host="rtx5090-1",
     gpu="NVIDIA GeForce RTX 5090",
+    card="rtx5090",
     architecture="120a-real",
     service="qwen3-vl-30b",
     port=8000,

@@ -280,9 +280,10 @@ def render() -> dict[Path, str]:
     index.add(f"# The documentation of {COLLECTION}", "")
     pages = [index]
 
-    guides = sorted(set(ROOT.glob("docs/*.md")) - {ROOT / index.path})
+    # A folder of guides is listed by its README.
+    guides = sorted({*ROOT.glob("docs/*.md"), *ROOT.glob("docs/*/README.md")} - {ROOT / index.path})
     if guides:
-        index.add("## Guides", "", *(f"- [{title(guide)}]({guide.name})" for guide in guides), "")
+        index.add("## Guides", "", *(f"- [{title(guide)}]({guide.relative_to(ROOT / 'docs')})" for guide in guides), "")
 
     index.add("## Playbooks", "")
     playbooks = sorted(ROOT.glob("playbooks/*.yml"))

@@ -62,12 +62,11 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class Deployment:
-    """One range host, deployed to by an inventory of this repository; range.yml in its directory says how to reach it."""
+    """One range host, deployed to by the quickstart inventory."""
 
     name: str
     address: str
     directory: pathlib.Path
-    inventory: str = "inventories/quickstart"
 
     @property
     def _log(self) -> pathlib.Path:
@@ -77,7 +76,7 @@ class Deployment:
         return [
             str(ROOT / ".venv" / "bin" / "ansible-playbook"),
             playbook,
-            *("-i", self.inventory, "-i", str(self.directory / "range.yml")),
+            *("-i", "inventories/quickstart", "-i", str(self.directory / "range.yml")),
             *("-e", json.dumps(extra)),
             *flags,
         ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 import typing as t
 import urllib.error
 import urllib.request
@@ -15,9 +16,11 @@ import urllib.request
 import pytest
 from ansible_collections.baremetal.llm.tests.host_classes import HOST_CLASSES, TINY, HostClass, read_flags
 
-from .conftest import booted
-from .deployment import RANGE, ROOT, Deployment, Run
+from .conftest import SNAPSHOT
+from .deployment import ROOT, Deployment, Run
+from .gpu_hosts import gpu_host
 
+DRIVER = "580.126.09"  # which both classes ask for
 KEY = "a-key-of-the-tests-0123456789abcdef"
 
 
@@ -39,8 +42,15 @@ class ClassHost:
             data=None if body is None else json.dumps(body).encode(),
             headers={} if key is None else {"Authorization": f"Bearer {key}"},
         )
-        with urllib.request.urlopen(request, timeout=60) as reply:
-            return str(reply.read().decode())
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                with urllib.request.urlopen(request, timeout=60) as reply:
+                    return str(reply.read().decode())
+            except (urllib.error.URLError, ConnectionError) as error:  # it may just be starting
+                if getattr(error, "code", 503) != 503 or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.1)
 
     def ask(self, path: str, body: t.Any = None) -> t.Any:
         return json.loads(self.get(path, body=body))
@@ -62,12 +72,10 @@ def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     # A context as long as the longest that the class gives a slot, so that nothing of it is cut off.
     model = directory / TINY.rpartition("/")[2]
     subprocess.run([sys.executable, ROOT / "tools" / "tiny_gguf.py", model, "--context-length", "32768"], check=True, timeout=120)
-    with booted(name):
-        inventory = subprocess.check_output([RANGE, "inventory", f"{host_class.host}={name}"], text=True)
-        (directory / "range.yml").write_text(inventory, encoding="utf-8")
-        hosts = json.loads(subprocess.check_output([RANGE, "list", "--json"], text=True))
-        address = next(entry["address"] for entry in hosts if entry["name"] == name)
-        yield ClassHost(host_class, Deployment(name, address, directory, "inventories/example"), str(model))
+    with gpu_host(
+        name, host_class.card, driver=DRIVER, snapshot=SNAPSHOT, inventories=("inventories/example",), alias=host_class.host
+    ) as deployment:
+        yield ClassHost(host_class, deployment, str(model))
 
 
 def test_a_run_without_the_key_names_it_and_changes_nothing(host: ClassHost) -> None:
@@ -133,9 +141,11 @@ def test_a_service_that_does_not_use_its_gpu_stops_at_the_gate(host: ClassHost) 
     run = host.play(without=[gpus])
     assert run.rc != 0, run.output
     assert host.host_class.service in run.failure
-    assert "GPU" in run.failure
+    assert f"({host.host_class.gpu}): it computes on the CPU" in run.failure
     assert "Traceback" not in run.output
-    # What served before serves again.
+    # What served before serves again, on the CPU.
+    assert host.flags()["--alias"] == host.host_class.service
     assert host.ask("/props")["total_slots"] == host.host_class.slots
+    assert "CUDA_VISIBLE_DEVICES" not in host.unit("Environment")
     healed = host.play()
     assert healed.rc == 0, healed.output
