@@ -6,12 +6,21 @@ from __future__ import annotations
 import typing as t
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.baremetal.llm.plugins.module_utils._driver_check import driver_due, driver_failures, driver_problems
+from ansible_collections.baremetal.llm.plugins.module_utils._driver_check import driver_due, driver_failures
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
+from ansible_collections.baremetal.llm.plugins.module_utils._gpu_gate import Wanted, host_problems
 
 
 def driver_check(
-    host: t.Any, version: t.Any = "", kernel_module: str | None = "", manage: bool = True, before: t.Any = None
+    host: t.Any,
+    version: t.Any = "",
+    kernel_module: str | None = "",
+    manage: bool = True,
+    before: t.Any = None,
+    upgrade: bool = False,
+    gpus: t.Sequence[t.Mapping[str, object]] = (),
+    toolkit_version: t.Any = "",
+    cuda_architectures: t.Sequence[str] = (),
 ) -> dict[str, t.Any]:
     if not isinstance(host, t.Mapping) or "driver" not in host:
         raise AnsibleFilterError("driver_check: the input has to be what the module gpu_info returned")
@@ -19,7 +28,10 @@ def driver_check(
         if before is not None:
             problems = driver_failures(host, before, version=str(version), kernel_module=kernel_module or "")
         else:
-            problems = driver_problems(host, version=str(version or ""), kernel_module=kernel_module or "", manage=manage)
+            problems = host_problems(
+                host,
+                Wanted(gpus, str(version or ""), kernel_module or "", manage, upgrade, str(toolkit_version or ""), cuda_architectures),
+            )
     except UserError as error:
         raise AnsibleFilterError(f"driver_check: {error.msg}") from error
     return {"due": driver_due(host, manage=manage), "problems": [problem.as_dict() for problem in problems]}

@@ -7,13 +7,22 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.baremetal.llm.plugins.module_utils._llama_server_options import static_problems
-from ansible_collections.baremetal.llm.plugins.module_utils._service import list_problems
+from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem
+from ansible_collections.baremetal.llm.plugins.module_utils._service import Service, list_problems
+from ansible_collections.baremetal.llm.plugins.module_utils._service_gpus import gpu_problems
 
 
-def service_problems(services: t.Any, ignore: t.Sequence[str] = ()) -> list[dict[str, str]]:
+def service_problems(
+    services: t.Any, ignore: t.Sequence[str] = (), gpus: t.Sequence[t.Mapping[str, t.Any]] | None = None
+) -> list[dict[str, str]]:
+    def engine_problems(service: Service) -> t.Iterator[Problem]:
+        yield from static_problems(service)
+        if gpus is not None:
+            yield from gpu_problems(service, gpus)
+
     if not isinstance(services, list):
         raise AnsibleFilterError(f"service_problems: inference_services has to be a list of services, not {type(services).__name__}")
-    return [problem.as_dict() for problem in list_problems(services, static_problems) if problem.code not in ignore]
+    return [problem.as_dict() for problem in list_problems(services, engine_problems) if problem.code not in ignore]
 
 
 class FilterModule:
