@@ -24,9 +24,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.baremetal.llm.plugins.module_utils._build import Request, default_jobs, ensure_present
+from ansible_collections.baremetal.llm.plugins.module_utils._build import default_jobs, ensure_present
+from ansible_collections.baremetal.llm.plugins.module_utils._build_plan import Request
 from ansible_collections.baremetal.llm.plugins.module_utils._cmake import build_argv, configure_argv, drop_foreign_variables
-from ansible_collections.baremetal.llm.plugins.module_utils._source import Source, parse_source, unpack
+from ansible_collections.baremetal.llm.plugins.module_utils._source import Source, parse_source, unpack_tree
 from ansible_collections.baremetal.llm.plugins.module_utils._toolchain import MAKE, ask_toolchain
 
 MODULE = "ansible_collections.baremetal.llm.plugins.modules.llama_build"
@@ -69,8 +70,8 @@ def download(version: str, directory: Path) -> Path:
 
 def bare_build(archive: Path, request: Request, digest: str, directory: Path) -> float:
     """cmake and ninja as anybody would call them, with the same flags; unpacking does not count."""
-    tree = unpack(archive, Source("archive", subdirectory=SUBDIRECTORY), directory / "tree", lambda: None)
-    toolchain = ask_toolchain(request.options, "cpu", None)
+    tree = unpack_tree(archive, Source("archive", subdirectory=SUBDIRECTORY), directory / "tree", lambda: None)
+    toolchain = ask_toolchain(request.options, None)
     make_program = MAKE.find() or "ninja"
     build = directory / "build"
     configure = configure_argv(
@@ -80,7 +81,7 @@ def bare_build(archive: Path, request: Request, digest: str, directory: Path) ->
         commit=digest[:12],
         c_compiler=toolchain.c_path,
         cxx_compiler=toolchain.cxx_path,
-        cuda_root=None,
+        cuda=None,
         make_program=make_program,
         launcher=None,
     )

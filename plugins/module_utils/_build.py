@@ -7,91 +7,47 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ansible_collections.baremetal.llm.plugins.module_utils._cmake import (
-    build_argv,
-    build_environment,
-    configure_argv,
-    effective_options,
+from ansible_collections.baremetal.llm.plugins.module_utils._build_plan import (
+    Plan,
+    Request,
+    make_plan,
+    missing_tools,
+    source_of,
+    toolkit_unfit,
 )
+from ansible_collections.baremetal.llm.plugins.module_utils._cmake import Cuda, build_argv, build_environment, configure_argv
 from ansible_collections.baremetal.llm.plugins.module_utils._command import Completed
+from ansible_collections.baremetal.llm.plugins.module_utils._cuda_root import DRIVER_STUB, LIBRARIES
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
-from ansible_collections.baremetal.llm.plugins.module_utils._files import sha256_of
 from ansible_collections.baremetal.llm.plugins.module_utils._job import Job
 from ansible_collections.baremetal.llm.plugins.module_utils._ninja import Failure, find_failure, first_error, parse_step
 from ansible_collections.baremetal.llm.plugins.module_utils._progress import ProgressFile
-from ansible_collections.baremetal.llm.plugins.module_utils._release_key import build_inputs, build_key, reasons_to_rebuild
 from ansible_collections.baremetal.llm.plugins.module_utils._release_store import ReleaseStore
-from ansible_collections.baremetal.llm.plugins.module_utils._source import (
-    Identity,
-    Source,
-    SourceCache,
-    fetch,
-    resolve_revision,
-    unpack,
+from ansible_collections.baremetal.llm.plugins.module_utils._runtime_libraries import (
+    DRIVER_LIBRARIES,
+    add_toolkit_libraries,
+    loader_libraries,
 )
-from ansible_collections.baremetal.llm.plugins.module_utils._toolchain import (
-    CCACHE,
-    CMAKE,
-    MAKE,
-    Tool,
-    Toolchain,
-    ask_toolchain,
-    compilers_missing,
-    missing,
-    missing_tools_message,
+from ansible_collections.baremetal.llm.plugins.module_utils._source import SourceCache, fetch, unpack_programs, unpack_tree
+from ansible_collections.baremetal.llm.plugins.module_utils._staging import (
+    checksums,
+    own_files,
+    prove_architectures,
+    prove_device,
+    prove_start,
+    stage,
 )
+from ansible_collections.baremetal.llm.plugins.module_utils._toolchain import CCACHE, MAKE, missing_tools_message
 
-# Sources, objects, the release and the compiler cache of one build, with room to spare.
-WORK_MIB = {"cpu": 1536, "cuda": 6144}
 KEPT_LOGS = 10
 
 _SHOWN_LINES = 20
 _MIB = 1 << 20
-_SERVER = "llama-server"
-
-
-@dataclass(frozen=True)
-class Request:
-    """What the operator asks for; ``source`` is None where it does not matter."""
-
-    prefix: Path
-    source: Source | None = None
-    backend: str = "cpu"
-    cuda_architectures: tuple[str, ...] = ()
-    cuda_root: str | None = None
-    cmake_options: Mapping[str, object] = field(default_factory=dict)
-    targets: tuple[str, ...] = (_SERVER,)
-    jobs: int | None = None
-    keep_releases: int = 3
-    ccache: bool | None = None
-
-    @property
-    def options(self) -> dict[str, str]:
-        return effective_options(self.cmake_options, self.backend, self.cuda_architectures)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a run would do. ``key`` is None as long as the sources or the compilers are not there to tell it."""
-
-    before: str | None
-    key: str | None
-    inputs: Mapping[str, object]
-    build: bool
-    reasons: tuple[str, ...] = ()
-    identity: Identity | None = None
-    toolchain: Toolchain | None = None
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def changed(self) -> bool:
-        return self.build or self.before != self.key
 
 
 @dataclass(frozen=True)
@@ -155,40 +111,8 @@ def _predicted(store: ReleaseStore, plan: Plan) -> Outcome:
     )
 
 
-def make_plan(request: Request, store: ReleaseStore) -> Plan:
-    """Compare what is asked for with what is there. Reads only; the network only for a branch or a tag of a repository."""
-    source = _source_of(request)
-    before = store.current_key()
-    absent = missing_tools(request)
-    warnings = (missing_tools_message(absent),) if absent else ()
-    identity = SourceCache(store.sources).known_identity(source)
-    if compilers_missing(request.options) or (identity is None and missing(source.tools)):
-        return Plan(before, None, {}, True, _reasons(store, source, before, {}), warnings=warnings)
-    toolchain = ask_toolchain(request.options, request.backend, request.cuda_root)
-    if identity is None and source.kind == "git":
-        identity = resolve_revision(source)
-    inputs = build_inputs(
-        source=identity.inputs() if identity else {},
-        backend=request.backend,
-        toolchain=toolchain.inputs(),
-        architectures=request.cuda_architectures,
-        cmake_options=request.options,
-        targets=request.targets,
-    )
-    # Without the archive nobody can tell its sha256; one that was never here was never built here.
-    key = build_key(inputs) if identity else None
-    build = key is None or store.manifest(key) is None
-    reasons = () if key == before and not build else _reasons(store, source, before, inputs)
-    return Plan(before, key, inputs, build, reasons, identity, toolchain, warnings)
-
-
-def missing_tools(request: Request) -> list[Tool]:
-    wanted = [CMAKE, MAKE, *_source_of(request).tools, *([CCACHE] if request.ccache else [])]
-    return [*compilers_missing(request.options), *missing(wanted)]
-
-
 def check_free_space(request: Request) -> None:
-    needed = WORK_MIB[request.backend]
+    needed = request.work_mib
     existing = request.prefix
     while not existing.exists():
         existing = existing.parent
@@ -209,41 +133,16 @@ def default_jobs() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def _source_of(request: Request) -> Source:
-    if request.source is None:
-        raise UserError("source: tell what to build, for example {kind: pypi, version: 0.3.36}")
-    return request.source
-
-
-def _reasons(store: ReleaseStore, source: Source, before: str | None, inputs: Mapping[str, object]) -> tuple[str, ...]:
-    if before is None:
-        return ("no release is installed",)
-    manifest = store.manifest(before)
-    if manifest is None:
-        return (f"release {before} is missing from {store.releases}",)
-    known = manifest.get("inputs")
-    old = dict(known) if isinstance(known, Mapping) else {}
-    new = dict(inputs) or old
-    if old.get("source") != new.get("source") or not inputs:
-        # What the sources are called says more than their digest does.
-        old["source"] = _origin(str(manifest.get("origin")), old.get("source"))
-        new["source"] = _origin(source.label, new.get("source") if inputs else None)
-    return tuple(reasons_to_rebuild(old, new))
-
-
-def _origin(label: str, identity: object) -> str:
-    digest = str(identity.get("digest", "")) if isinstance(identity, Mapping) else ""
-    return f"{label} ({digest[:12]})" if digest else label
-
-
 # --- building -----------------------------------------------------------------------------------------------------------
 
 
 def _build(request: Request, store: ReleaseStore, plan: Plan, lock: int) -> tuple[Plan, Path]:
     """Fetch, compile, prove and add the release; the plan that comes back knows its key."""
-    source = _source_of(request)
+    source = source_of(request)
     if absent := missing_tools(request):
         raise UserError(missing_tools_message(absent))
+    if reason := toolkit_unfit(request):
+        raise UserError(reason)
     store.logs.mkdir(exist_ok=True)
     log = store.logs / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{plan.key or source.kind}.log"
     work = store.new_work()
@@ -254,7 +153,7 @@ def _build(request: Request, store: ReleaseStore, plan: Plan, lock: int) -> tupl
             if plan.key is None:
                 plan = make_plan(request, store)
             if plan.build:
-                _compile(request, store, plan, work, job)
+                _make(request, store, plan, work, job)
         except UserError as error:
             job.write(f"# {error.msg}")
             where = f"; the whole output is in {log}" if "cmd" in error.details else ""
@@ -267,28 +166,51 @@ def _build(request: Request, store: ReleaseStore, plan: Plan, lock: int) -> tupl
     return plan, log
 
 
-def _compile(request: Request, store: ReleaseStore, plan: Plan, work: Path, job: Job) -> None:
-    if not (plan.key and plan.identity and plan.toolchain):
+def _make(request: Request, store: ReleaseStore, plan: Plan, work: Path, job: Job) -> None:
+    """Bring the programs about, put them together with what they need, and prove them: then they are a release."""
+    if not (plan.key and plan.identity):
         raise AssertionError("a plan that builds knows what it builds")
-    source = _source_of(request)
+    source = source_of(request)
     job.progress.step(f"unpack {source.label}")
     archive = SourceCache(store.sources).archive(plan.identity.digest)
-    # One fixed path, whatever the archive calls its directories: the compiler cache and the prefix map depend on it.
-    tree, build = work / "source", work / "build"
-    os.rename(unpack(archive, source, work / "unpacked", job.progress.beat), tree)
+    if source.prebuilt:
+        built = unpack_programs(archive, source, work / "unpacked", request.targets[0], job.progress.beat)
+    else:
+        # One fixed path, whatever the archive calls its directories: the compiler cache and the prefix map depend on it.
+        os.rename(unpack_tree(archive, source, work / "unpacked", job.progress.beat), work / "source")
+        built = _compile(request, store, plan, work, job)
 
+    job.progress.step("prove the new release")
+    staged = work / "staged"
+    stage(built, request.targets, staged / "bin")
+    own = own_files(staged / "bin")
+    _bring_libraries(request, staged / "bin")
+    if request.backend == "cuda":
+        prove_architectures(own, request.architectures, exactly=not source.prebuilt)
+    prove_start(staged / "bin", job, _driver_stand_in(request, work))
+    if request.backend == "cuda":
+        prove_device(staged / "bin", job)
+    manifest = {"build_key": plan.key, "origin": source.label, "inputs": dict(plan.inputs), "files": checksums(staged / "bin")}
+    store.add(plan.key, staged, manifest)
+
+
+def _compile(request: Request, store: ReleaseStore, plan: Plan, work: Path, job: Job) -> Path:
+    """Compile the sources in ``work``; returns the directory with the programs."""
+    if not (plan.identity and plan.toolchain):
+        raise AssertionError("a plan that compiles knows with what")
+    build = work / "build"
     environment = build_environment(work=work, ccache=store.ccache)
     make_program = MAKE.find() or "ninja"
     job.progress.step("configure llama.cpp")
     configured = job.run(
         configure_argv(
-            source=tree,
+            source=work / "source",
             build=build,
             options=request.options,
             commit=plan.identity.digest[:12],
             c_compiler=plan.toolchain.c_path,
             cxx_compiler=plan.toolchain.cxx_path,
-            cuda_root=request.cuda_root if request.backend == "cuda" else None,
+            cuda=_cuda(request, plan, work),
             make_program=make_program,
             launcher=None if request.ccache is False else CCACHE.find(),
         ),
@@ -305,34 +227,41 @@ def _compile(request: Request, store: ReleaseStore, plan: Plan, work: Path, job:
     built = job.run(build_argv(make_program, build, request.targets, request.jobs or default_jobs()), env=environment, on_line=show)
     if built.rc != 0:
         raise _build_error(request, built)
-
-    job.progress.step("prove the new release")
-    staged = work / "staged"
-    files = _stage(request, build / "bin", staged / "bin")
-    _prove(staged / "bin", files, job)
-    manifest = {"build_key": plan.key, "origin": source.label, "inputs": dict(plan.inputs), "files": files}
-    store.add(plan.key, staged, manifest)
+    return build / "bin"
 
 
-def _stage(request: Request, built: Path, staged: Path) -> dict[str, str]:
-    """Copy the programs and the shared libraries, links as links; returns the sha256 of each file."""
-    absent = [target for target in request.targets if not (built / target).is_file()]
-    if absent:
-        raise UserError(f"targets: {', '.join(absent)} built no program of that name; name programs, such as {_SERVER}")
-    staged.mkdir(parents=True)
-    for path in sorted({built / target for target in request.targets} | set(built.glob("*.so*"))):
-        shutil.copy2(path, staged / path.name, follow_symlinks=False)
-    return {path.name: sha256_of(path) for path in sorted(staged.iterdir()) if not path.is_symlink()}
+def _cuda(request: Request, plan: Plan, work: Path) -> Cuda | None:
+    if request.backend != "cuda" or not (request.cuda_root and plan.toolchain and plan.toolchain.cuda_host_path):
+        return None
+    driver_library = _driver_directory(work) / "libcuda.so.1"
+    driver_library.parent.mkdir()
+    driver_library.symlink_to(Path(request.cuda_root) / DRIVER_STUB)
+    return Cuda(Path(request.cuda_root), plan.toolchain.cuda_host_path, driver_library)
 
 
-def _prove(binaries: Path, files: Mapping[str, str], job: Job) -> None:
-    """The server must at least start from where it now lies, without the build tree."""
-    if _SERVER not in files:
+def _driver_directory(work: Path) -> Path:
+    return work / "driver"
+
+
+def _driver_stand_in(request: Request, work: Path) -> dict[str, str]:
+    """Variables that let a program for CUDA start on a host without a driver, as far as it comes without a GPU."""
+    directory = _driver_directory(work)
+    if not directory.exists() or DRIVER_LIBRARIES & loader_libraries():
+        return {}
+    return {"LD_LIBRARY_PATH": str(directory)}
+
+
+def _bring_libraries(request: Request, binaries: Path) -> None:
+    if request.backend != "cuda" and not request.prebuilt:
         return
-    proof = job.run([str(binaries / _SERVER), "--version"])
-    if proof.rc != 0:
-        said = first_error(proof.stdout.splitlines()) or "it said nothing"
-        raise UserError(f"the new {_SERVER} does not start: {said}", **proof.details())
+    toolkit = Path(request.cuda_root) / LIBRARIES if request.cuda_root else None
+    missing = add_toolkit_libraries(binaries, toolkit) - loader_libraries()
+    if request.prebuilt and missing:
+        place = f"in {toolkit}" if toolkit else "in a CUDA toolkit, for want of a cuda_root"
+        raise UserError(
+            f"source: {source_of(request).label} needs {', '.join(sorted(missing))}, which is neither in it nor on this host nor {place}; "
+            "install what has it, or build from source"
+        )
 
 
 def _configure_error(request: Request, failed: Completed) -> UserError:
@@ -376,7 +305,7 @@ def _no_space(lines: Sequence[str]) -> bool:
 def _no_space_message(request: Request) -> str:
     return (
         f"prefix: no space was left on the file system of {request.prefix} while building llama.cpp "
-        f"(a build needs about {WORK_MIB[request.backend]} MiB); free some, or give a prefix on a larger one"
+        f"(a build needs about {request.work_mib} MiB); free some, or give a prefix on a larger one"
     )
 
 

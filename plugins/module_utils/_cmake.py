@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
@@ -30,17 +31,33 @@ _DEFAULTS = {
     "LLAMA_BUILD_UI": "OFF",
     "LLAMA_USE_PREBUILT_UI": "OFF",
 }
+_CUDA_DEFAULTS = {
+    "GGML_CUDA": "ON",
+    # It would be linked or not, depending on whether it happens to be on the machine that builds.
+    "GGML_CUDA_NCCL": "OFF",
+}
+CUDA_HOST_COMPILER = "CMAKE_CUDA_HOST_COMPILER"
+_CUDA_ARCHITECTURES = "CMAKE_CUDA_ARCHITECTURES"
+# CMake's own rule, and two things more without which every build gives other bytes: cudafe++ makes part of a symbol's name from the real
+# path of the source, unless it is told another one; and the symbol for the source file is named after a temporary file with the
+# number of the process in its name, unless that lies beside the object.
+_CUDA_COMPILE = (
+    "<CMAKE_CUDA_COMPILER> -forward-unknown-to-host-compiler -ccbin=<CMAKE_CUDA_HOST_COMPILER> <DEFINES> <INCLUDES> <FLAGS> "
+    "-x cu {mode} <SOURCE> -o <OBJECT> --objdir-as-tempdir -Xcudafe --orig_src_path_name=<OBJECT> {prefix_map}"
+)
+# The rule's name and how it asks for an object, from CMake 3.23 on and before.
+_CUDA_COMPILE_RULES = {"CMAKE_CUDA_COMPILE_OBJECT": "<CUDA_COMPILE_MODE>", "CMAKE_CUDA_COMPILE_WHOLE_COMPILATION": "-c"}
 _OPTION_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.+-]*")
 _FALSE = frozenset({"", "0", "OFF", "NO", "FALSE", "N", "IGNORE", "NOTFOUND"})
 # What would change the result without being a parameter.
 _FOREIGN_VARIABLES = frozenset(
     {
-        *("AR", "CC", "CXX", "LD", "CUDACXX", "CUDAHOSTCXX", "CUDAARCHS"),
+        *("AR", "CC", "CXX", "LD", "CUDACXX", "CUDAHOSTCXX", "CUDAARCHS", "CUDA_PATH", "CUDA_HOME", "CUDAToolkit_ROOT"),
         *("CFLAGS", "CPPFLAGS", "CXXFLAGS", "CUDAFLAGS", "LDFLAGS", "LDLIBS", "MAKEFLAGS", "NINJAFLAGS"),
         *("CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH", "LIBRARY_PATH", "DESTDIR", "SOURCE_DATE_EPOCH"),
     }
 )
-_FOREIGN_PREFIXES = ("CMAKE_", "CCACHE_", "GGML_", "LLAMA_")
+_FOREIGN_PREFIXES = ("CMAKE_", "CCACHE_", "GGML_", "LLAMA_", "NVCC_")
 
 
 def option_value(value: object) -> str:
@@ -61,13 +78,24 @@ def effective_options(user: Mapping[str, object], backend: str, architectures: S
     """The options that decide what is built; ``user``'s come last and win."""
     options = dict(_DEFAULTS)
     if backend == "cuda":
-        options["GGML_CUDA"] = "ON"
-        options["CMAKE_CUDA_ARCHITECTURES"] = ";".join(architectures)
+        options.update(_CUDA_DEFAULTS)
+        options[_CUDA_ARCHITECTURES] = ";".join(architectures)
     for name, value in user.items():
         if not _OPTION_NAME.fullmatch(name):
             raise UserError(f"cmake_options: {name!r} is not the name of a CMake option; give it without -D and without a type")
+        if backend == "cuda" and name == _CUDA_ARCHITECTURES:
+            raise UserError(f"cmake_options: {name} is what cuda_architectures says; leave it out here")
         options[name] = option_value(value)
     return options
+
+
+@dataclass(frozen=True)
+class Cuda:
+    """The CUDA part of a build: the toolkit's root, what compiles for the CPU, and where the driver's library is found while linking."""
+
+    root: Path
+    host_compiler: str
+    driver_library: Path
 
 
 def configure_argv(
@@ -78,7 +106,7 @@ def configure_argv(
     commit: str,
     c_compiler: str,
     cxx_compiler: str,
-    cuda_root: str | None,
+    cuda: Cuda | None,
     make_program: str,
     launcher: str | None,
 ) -> list[str]:
@@ -92,14 +120,30 @@ def configure_argv(
         "CMAKE_CXX_COMPILER": cxx_compiler,
         "CMAKE_MAKE_PROGRAM": make_program,
         **({"CMAKE_C_COMPILER_LAUNCHER": launcher, "CMAKE_CXX_COMPILER_LAUNCHER": launcher} if launcher else {}),
-        **({"CMAKE_CUDA_COMPILER": f"{cuda_root}/bin/nvcc", "CUDAToolkit_ROOT": cuda_root} if cuda_root else {}),
         **options,
         "CMAKE_C_FLAGS": f"{options.get('CMAKE_C_FLAGS', '')} {prefix_map}".strip(),
         "CMAKE_CXX_FLAGS": f"{options.get('CMAKE_CXX_FLAGS', '')} {prefix_map}".strip(),
+        **(_cuda_definitions(cuda, options, prefix_map, launcher) if cuda else {}),
     }
     generator = "Ninja" if Path(make_program).name.startswith("ninja") else "Unix Makefiles"
     definitions = [f"-D{name}={value}" for name, value in sorted(defined.items())]
     return ["cmake", "-S", str(source), "-B", str(build), "-G", generator, *definitions]
+
+
+def _cuda_definitions(cuda: Cuda, options: Mapping[str, str], prefix_map: str, launcher: str | None) -> dict[str, str]:
+    # The programs don't name these libraries themselves, so the linker looks for them where the libraries say: beside them, later.
+    search = f"-Wl,-rpath-link,{cuda.root}/lib64 -Wl,-rpath-link,{cuda.driver_library.parent}"
+    linker_flags = ("CMAKE_EXE_LINKER_FLAGS", "CMAKE_SHARED_LINKER_FLAGS")
+    return {
+        "CMAKE_CUDA_COMPILER": f"{cuda.root}/bin/nvcc",
+        "CUDAToolkit_ROOT": str(cuda.root),
+        CUDA_HOST_COMPILER: cuda.host_compiler,
+        # What FindCUDAToolkit would find, on a host with a driver too.
+        "CUDA_cuda_driver_LIBRARY": str(cuda.driver_library),
+        **({"CMAKE_CUDA_COMPILER_LAUNCHER": launcher} if launcher else {}),
+        **{name: f"{options.get(name, '')} {search}".strip() for name in linker_flags},
+        **{rule: _CUDA_COMPILE.format(mode=mode, prefix_map=prefix_map) for rule, mode in _CUDA_COMPILE_RULES.items()},
+    }
 
 
 def build_argv(make_program: str, build: Path, targets: Sequence[str], jobs: int) -> list[str]:

@@ -46,6 +46,12 @@ def parse_nvcc_version(output: str) -> str | None:
     return match[1] if match else None
 
 
+def parse_nvcc_build(output: str) -> str | None:
+    """The compiler's own version, which tells more than the release that it belongs to: 13.0.88."""
+    match = re.search(r", V(\d+\.\d+\.\d+)", output)
+    return match[1] if match else None
+
+
 def parse_nvcc_root(output: str) -> str | None:
     """The toolkit that an nvcc in PATH, which may be a script, belongs to: its own answer to ``--dryrun``."""
     match = re.search(r"^#\$ TOP=(\S+)", output, re.MULTILINE)

@@ -38,8 +38,13 @@ _CHUNK = 1 << 20
 _NETWORK_TIMEOUT_SECONDS = 60
 
 # What each kind needs, and what it takes besides.
-_NEEDS = {"git": ("repo", "version"), "archive": ("sha256",), "pypi": ("version",)}
-_TAKES = {"git": (), "archive": ("url", "path", "version"), "pypi": ("name", "sha256")}
+_NEEDS = {"git": ("repo", "version"), "archive": ("sha256",), "pypi": ("version",), "prebuilt": ("sha256",)}
+_TAKES = {
+    "git": ("subdirectory",),
+    "archive": ("url", "path", "version", "subdirectory"),
+    "pypi": ("name", "sha256", "subdirectory"),
+    "prebuilt": ("url", "path", "version"),
+}
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,11 @@ class Source:
         return without_credentials(self.url) or self.path
 
     @property
+    def prebuilt(self) -> bool:
+        """Whether it is programs instead of sources."""
+        return self.kind == "prebuilt"
+
+    @property
     def tools(self) -> list[Tool]:
         """What fetching it takes."""
         tools: dict[str, list[Tool]] = {"git": [GIT], "pypi": [PIP]}
@@ -84,14 +94,12 @@ def parse_source(params: Mapping[str, str | None]) -> Source:
     """The source that the parameters describe, or an error that says which of them is wrong."""
     given = {name: value for name, value in params.items() if value}
     kind = given["kind"]
-    if kind == "prebuilt":
-        raise UserError("source.kind: prebuilt is not yet supported by this release of the collection; use pypi, git or archive")
     absent = [name for name in _NEEDS[kind] if name not in given]
-    if kind == "archive" and "url" not in given and "path" not in given:
+    if kind in ("archive", "prebuilt") and "url" not in given and "path" not in given:
         absent.append("url or path")
     if absent:
         raise UserError(f"source.kind: {kind} also needs source.{', source.'.join(absent)}")
-    unused = given.keys() - {"kind", "subdirectory", *_NEEDS[kind], *_TAKES[kind]}
+    unused = given.keys() - {"kind", *_NEEDS[kind], *_TAKES[kind]}
     if unused:
         raise UserError(f"source.kind: {kind} has no use for source.{', source.'.join(sorted(unused))}; leave it out")
     if "url" in given and "path" in given:
@@ -309,8 +317,29 @@ def _fetch_archive(source: Source, into: Path, job: Job) -> Path:
 # --- unpacking ----------------------------------------------------------------------------------------------------------
 
 
-def unpack(archive: Path, source: Source, into: Path, beat: Callable[[], None]) -> Path:
+def unpack_tree(archive: Path, source: Source, into: Path, beat: Callable[[], None]) -> Path:
     """Unpack the archive into the new directory ``into`` and return the tree with llama.cpp's CMakeLists.txt."""
+    unpack(archive, source, into, beat)
+    top = list(into.iterdir())
+    # A release archive has one directory at its top; what git packs has none.
+    root = top[0] if source.kind != "git" and len(top) == 1 and top[0].is_dir() else into
+    tree = root / source.subdirectory
+    if not (tree / "CMakeLists.txt").is_file():
+        where = f"in its directory {source.subdirectory}" if source.subdirectory else "at its top"
+        raise UserError(f"source.subdirectory: {source.label} has no CMakeLists.txt {where}; give the directory that holds llama.cpp")
+    return tree
+
+
+def unpack_programs(archive: Path, source: Source, into: Path, program: str, beat: Callable[[], None]) -> Path:
+    """Unpack the archive into the new directory ``into`` and return the directory with the program."""
+    unpack(archive, source, into, beat)
+    found = [path for path in into.rglob(program) if path.is_file()]
+    if not found:
+        raise UserError(f"source: {source.label} holds no program {program}; give an archive of programs for Linux, or build from source")
+    return min(found, key=lambda path: (len(path.parts), path)).parent
+
+
+def unpack(archive: Path, source: Source, into: Path, beat: Callable[[], None]) -> None:
     try:
         with tarfile.open(archive) as tar:
             # Backported to security releases of Python 3.10 and 3.11, so it may be there or not.
@@ -323,14 +352,6 @@ def unpack(archive: Path, source: Source, into: Path, beat: Callable[[], None]) 
         raise UserError(
             f"source: {source.label} is refused, one of its entries leads out of the directory it is unpacked to: {error}"
         ) from error
-    top = list(into.iterdir())
-    # A release archive has one directory at its top; what git packs has none.
-    root = top[0] if source.kind != "git" and len(top) == 1 and top[0].is_dir() else into
-    tree = root / source.subdirectory
-    if not (tree / "CMakeLists.txt").is_file():
-        where = f"in its directory {source.subdirectory}" if source.subdirectory else "at its top"
-        raise UserError(f"source.subdirectory: {source.label} has no CMakeLists.txt {where}; give the directory that holds llama.cpp")
-    return tree
 
 
 def _watched(tar: tarfile.TarFile, beat: Callable[[], None]) -> Iterator[tarfile.TarInfo]:

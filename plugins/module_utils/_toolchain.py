@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from ansible_collections.baremetal.llm.plugins.module_utils._cmake import is_true
+from ansible_collections.baremetal.llm.plugins.module_utils._cmake import CUDA_HOST_COMPILER, is_true
 from ansible_collections.baremetal.llm.plugins.module_utils._command import check, run
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 
@@ -62,9 +62,14 @@ class Toolchain:
     openssl: str | None
     native: str | None
     toolkit: str | None
+    cuda_host_path: str | None = None
+    cuda_host_compiler: str | None = None
 
     def inputs(self) -> dict[str, object]:
+        # nvcc hands what is not for the GPU to this compiler.
+        host = {"cuda_host_compiler": self.cuda_host_compiler} if self.cuda_host_compiler else {}
         return {
+            **host,
             "c_compiler": self.c_compiler,
             "cxx_compiler": self.cxx_compiler,
             "machine": self.machine,
@@ -96,8 +101,10 @@ def compilers_missing(options: Mapping[str, str]) -> list[Tool]:
     return missing(_default_compilers(options))
 
 
-def ask_toolchain(options: Mapping[str, str], backend: str, cuda_root: str | None) -> Toolchain:
+def ask_toolchain(options: Mapping[str, str], toolkit: str | None) -> Toolchain:
+    """``toolkit`` is the version of the CUDA toolkit where there is to be one."""
     c_path, cxx_path = compiler_paths(options)
+    host_path = _compiler(options, CUDA_HOST_COMPILER, CXX_COMPILER) if CUDA_HOST_COMPILER in options else cxx_path
     return Toolchain(
         c_path=c_path,
         cxx_path=cxx_path,
@@ -107,7 +114,9 @@ def ask_toolchain(options: Mapping[str, str], backend: str, cuda_root: str | Non
         libc=os.confstr("CS_GNU_LIBC_VERSION") or "unknown" if "CS_GNU_LIBC_VERSION" in os.confstr_names else "unknown",
         openssl=_openssl_version() if is_true(options.get("LLAMA_OPENSSL", "ON")) else None,
         native=_native_features(c_path) if is_true(options.get("GGML_NATIVE", "ON")) else None,
-        toolkit=_cuda_toolkit_version(cuda_root) if backend == "cuda" else None,
+        toolkit=toolkit,
+        cuda_host_path=host_path if toolkit else None,
+        cuda_host_compiler=_version_line(host_path) if toolkit else None,
     )
 
 
@@ -160,7 +169,3 @@ def _openssl_version() -> str | None:
     asked = run(["dpkg-query", "-W", "-f=${db:Status-Status} ${Version}", "libssl-dev"])
     status, _blank, version = asked.stdout.partition(" ")
     return parse_debian_version(version) if asked.rc == 0 and status == "installed" else None
-
-
-def _cuda_toolkit_version(cuda_root: str | None) -> str:
-    raise UserError(f"backend: cuda (cuda_root: {cuda_root}) is not yet supported by this release of the collection; use backend: cpu")

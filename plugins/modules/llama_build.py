@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: llama_build
-short_description: Build llama.cpp from source as a content-addressed release
+short_description: Build llama.cpp as a content-addressed release
 version_added: 0.1.0
 description:
   - Builds llama.cpp on the host that runs it, for the hardware and with the compilers that are there, and makes the result the
@@ -16,6 +16,11 @@ description:
     wanted key is there, and going back to an older one is the switch of a symbolic link.
   - A release appears under C(<prefix>/releases) complete and proven, or not at all, even if the build is killed. Only one build runs
     under a prefix at a time; a second run waits for the first and then has nothing left to do.
+  - A release for CUDA holds the toolkit's libraries that it needs, as hard links to those of O(cuda_root) where that is possible. So it
+    starts with what it was built for, whatever becomes of the toolkit. Only the driver's own library comes from the host.
+  - A release for CUDA is proven by the code that is embedded in it, which must be for exactly the O(cuda_architectures), and on a host
+    with a working driver by C(llama-server --list-devices), which must name a CUDA device.
+  - The same build key gives the same bytes, whenever and under whatever O(prefix) it is built.
   - While it builds, the operator sees how far it is; set the variable C(inference_progress) to V(false) to silence that. The build
     goes on when the controller is lost, and the next run waits for it.
 extends_documentation_fragment:
@@ -23,7 +28,8 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     details:
-      - Where the compilers are not installed yet, the key can't be known; the module then predicts a build and warns.
+      - Where the compilers are not installed yet, or neither a CUDA toolkit nor O(cuda_version), the key can't be known; the module then
+        predicts a build and warns.
   idempotent:
     support: partial
     details:
@@ -50,7 +56,8 @@ options:
             find packages. Nothing of the package is built or run.
           - V(git) is a repository.
           - V(archive) is a tar archive with a known checksum.
-          - V(prebuilt) is a release archive of upstream's; not yet supported.
+          - V(prebuilt) is a tar archive with a known checksum that holds the programs themselves, such as upstream's releases for Linux.
+            Nothing is compiled, so neither compilers nor CMake are needed.
         type: str
         choices: [git, archive, pypi, prebuilt]
         required: true
@@ -58,20 +65,22 @@ options:
         description:
           - The exact version of the package for V(pypi).
           - A branch, a tag or a full commit for V(git). Only a full commit needs no look at the repository in each run.
+          - For V(archive) and V(prebuilt) it says no more than O(source.sha256) and is of no consequence.
         type: str
       repo:
         description: The repository for O(source.kind=git), a URL or a path on the host.
         type: str
       url:
-        description: The archive for O(source.kind=archive), an C(http), C(https) or C(file) URL.
+        description: The archive for O(source.kind=archive) and O(source.kind=prebuilt), an C(http), C(https) or C(file) URL.
         type: str
       path:
-        description: The archive for O(source.kind=archive), a file on the host.
+        description: The archive for O(source.kind=archive) and O(source.kind=prebuilt), a file on the host.
         type: path
         aliases: [file]
       sha256:
         description:
-          - The checksum of the archive. Required with O(source.kind=archive), possible with O(source.kind=pypi).
+          - The checksum of the archive. Required with O(source.kind=archive) and O(source.kind=prebuilt), possible with
+            O(source.kind=pypi).
           - It is checked before the archive is unpacked.
         type: str
       name:
@@ -84,22 +93,39 @@ options:
         type: str
   backend:
     description:
-      - What the release computes on. V(cuda) is not yet supported.
+      - What the release computes on. V(cuda) needs a CUDA toolkit to build, but no GPU and no driver.
     type: str
     choices: [cpu, cuda]
     default: cpu
   cuda_architectures:
-    description: The GPU architectures to compile for, as CMake spells them, such as V(86-real).
+    description:
+      - The GPU architectures to compile for, as CMake spells them, such as V(86-real) for an A10 or V(120a-real) for an RTX 5090.
+        M(baremetal.llm.cuda_plan) tells them for the GPUs of a host. Required with O(backend=cuda).
+      - They have to be named one by one. V(native), V(all) and V(all-major) are refused, for they can mean something else tomorrow.
+      - An archive with O(source.kind=prebuilt) must hold code for all of them, and may hold more.
     type: list
     elements: str
     default: []
   cuda_root:
-    description: The directory of the CUDA toolkit.
+    description:
+      - The directory of the CUDA toolkit to build with, such as V(/usr/local/cuda-13.0). It needs C(bin/nvcc), C(include), C(lib64) with
+        cudart, cublas and the stub of the driver's library, and C(nvvm).
+      - With O(source.kind=prebuilt) it is optional, and supplies the libraries that the archive lacks.
     type: path
+  cuda_version:
+    description:
+      - The version of the CUDA toolkit to build with, such as V(13.0.3). It tells the build key while there is no toolkit in
+        O(cuda_root), so that none has to be installed for a release that is there already.
+      - If not given, it is the C(cuda.version) of the toolkit's C(version.json), or where there is no such file, the version of its
+        C(nvcc).
+      - Nothing is built with a toolkit in O(cuda_root) that has another version.
+    type: str
   cmake_options:
     description:
       - Further CMake options, without C(-D). A boolean becomes C(ON) or C(OFF), a list is joined by semicolons.
-      - They override what the collection sets, for instance C(GGML_NATIVE=ON) or C(LLAMA_BUILD_UI=OFF).
+      - They override what the collection sets, for instance C(GGML_NATIVE=ON) or C(LLAMA_BUILD_UI=OFF), and with O(backend=cuda)
+        C(GGML_CUDA_NCCL=OFF).
+      - The compiler that nvcc uses for what is not for the GPU is the C++ compiler, unless C(CMAKE_CUDA_HOST_COMPILER) names another.
     type: dict
     default: {}
   targets:
@@ -126,7 +152,8 @@ options:
       - If not given, it is used when it is installed.
     type: bool
 requirements:
-  - a C and a C++ compiler, CMake, and ninja (or make) on the host
+  - a C and a C++ compiler, CMake, and ninja (or make) on the host, unless O(source.kind=prebuilt)
+  - a CUDA toolkit on the host for O(backend=cuda), 11.8 or newer, unless O(source.kind=prebuilt)
   - pip for O(source.kind=pypi), git for O(source.kind=git)
 author:
   - The baremetal.llm maintainers (@baremetal-llm)
@@ -147,6 +174,25 @@ EXAMPLES = r"""
       version: b7000
     cmake_options:
       GGML_AVX512: false
+
+- name: Build for the GPUs of a host with an A10 and an RTX 5090
+  baremetal.llm.llama_build:
+    source:
+      kind: pypi
+      version: 0.3.36
+    backend: cuda
+    cuda_architectures: [86-real, 120a-real]
+    cuda_root: /opt/cuda/13.0.3
+    cuda_version: 13.0.3
+
+- name: Use programs that somebody else has built
+  baremetal.llm.llama_build:
+    source:
+      kind: prebuilt
+      path: /srv/archives/llama-bin-ubuntu-cuda-x64.tar.gz
+      sha256: "{{ llama_archive_sha256 }}"
+    backend: cuda
+    cuda_architectures: [86-real]
 
 - name: Go back to the release before that one
   baremetal.llm.llama_build:
@@ -219,7 +265,7 @@ reasons:
   returned: success
   type: list
   elements: str
-  sample: ["cmake_options.GGML_AVX512: unset -> OFF"]
+  sample: ["cmake_options.GGML_AVX512: unset -> OFF", "toolkit: 13.0.3 -> 13.1.2"]
 log:
   description: The file with all output of the build.
   returned: when something was built, or the build failed
@@ -241,13 +287,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.baremetal.llm.plugins.module_utils._build import (
-    Outcome,
-    Request,
-    ensure_absent,
-    ensure_present,
-    ensure_rolled_back,
-)
+from ansible_collections.baremetal.llm.plugins.module_utils._build import Outcome, ensure_absent, ensure_present, ensure_rolled_back
+from ansible_collections.baremetal.llm.plugins.module_utils._build_plan import Request
 from ansible_collections.baremetal.llm.plugins.module_utils._cmake import drop_foreign_variables
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._release_store import ReleaseStore
@@ -273,6 +314,7 @@ def argument_spec() -> dict[str, Any]:
         "backend": {"type": "str", "choices": ["cpu", "cuda"], "default": "cpu"},
         "cuda_architectures": {"type": "list", "elements": "str", "default": []},
         "cuda_root": {"type": "path"},
+        "cuda_version": {"type": "str"},
         "cmake_options": {"type": "dict", "default": {}},
         "targets": {
             "type": "list",
@@ -293,6 +335,7 @@ def request_of(params: dict[str, Any]) -> Request:
         backend=params["backend"],
         cuda_architectures=tuple(params["cuda_architectures"]),
         cuda_root=params["cuda_root"],
+        cuda_version=params["cuda_version"],
         cmake_options=params["cmake_options"],
         targets=tuple(params["targets"]),
         jobs=params["jobs"],

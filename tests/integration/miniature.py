@@ -38,6 +38,43 @@ foreach(name llama-server llama-bench)
   target_compile_definitions(${name} PRIVATE COMMIT="${LLAMA_BUILD_COMMIT}" START_SECONDS=0${START_SECONDS} EXIT_STATUS=0${EXIT_STATUS})
 endforeach()
 """
+# What the variant for CUDA has besides: a library like llama.cpp's, linked against the runtime and the driver.
+_CUDA_CMAKE = """\
+enable_language(CUDA)
+find_package(CUDAToolkit REQUIRED)
+add_library(ggml-cuda SHARED ggml-cuda.cu)
+target_link_libraries(ggml-cuda PRIVATE CUDA::cudart CUDA::cublas CUDA::cuda_driver)
+foreach(name llama-server llama-bench)
+  target_link_libraries(${name} PRIVATE ggml-cuda)
+  target_compile_definitions(${name} PRIVATE CUDA)
+endforeach()
+"""
+# The anonymous namespace and the file's name are what nvcc makes different in each directory and each run.
+_CUDA = """\
+#include <cublas_v2.h>
+#include <cuda.h>
+#include <cuda_runtime.h>
+#include <cstdio>
+namespace { __global__ void twice(float *values) { values[threadIdx.x] *= 2; } }
+template <int N> static __global__ void add(float *values) { values[threadIdx.x] += N; }
+__global__ void both(float *values) {
+  values[0] += 1;
+  if (values[0] < 0) printf("%s\\n", __FILE__);
+}
+extern "C" int cuda_devices(void) {
+  int count = 0, version = 0;
+  if (cudaGetDeviceCount(&count) != cudaSuccess || count == 0) return 0;
+  cublasHandle_t handle;
+  cuDriverGetVersion(&version);
+  if (cublasCreate(&handle) != CUBLAS_STATUS_SUCCESS) return 0;
+  float *values;
+  cudaMalloc(&values, 1024);
+  add<3><<<1, 1>>>(values);
+  twice<<<1, 1>>>(values);
+  both<<<1, 1>>>(values);
+  return cudaDeviceSynchronize() == cudaSuccess ? count : 0;
+}
+"""
 # The objects that the two targets consist of.
 OBJECTS = 4
 
@@ -45,11 +82,22 @@ _MINI = "const char *source_file(void) { return __FILE__; }\n"
 _MORE = "int more() { return 1; }\n"
 _MAIN = """\
 #include <cstdio>
+#include <cstring>
 #include <unistd.h>
 extern "C" const char *source_file(void);
 int more();
-int main(int argc, char **) {
+#ifdef CUDA
+extern "C" int cuda_devices(void);
+#else
+static int cuda_devices(void) { return 0; }
+#endif
+int main(int argc, char **argv) {
   sleep(START_SECONDS);
+  if (argc == 2 && !std::strcmp(argv[1], "--list-devices")) {
+    std::printf("Available devices:\\n");
+    for (int device = 0; device < cuda_devices(); ++device) std::printf("  CUDA%d: one (2 MiB, 1 MiB free)\\n", device);
+    return EXIT_STATUS;
+  }
   std::fprintf(stderr, "version: 0 (build 0, commit %s) from %s, %d\\n", COMMIT, source_file(), more());
   if (argc == 1) pause();
   return EXIT_STATUS;
@@ -57,9 +105,11 @@ int main(int argc, char **) {
 """
 
 
-def make_tree(directory: Path) -> Path:
+def make_tree(directory: Path, *, cuda: bool = False) -> Path:
     directory.mkdir(parents=True)
-    (directory / "CMakeLists.txt").write_text(_CMAKE)
+    (directory / "CMakeLists.txt").write_text(_CMAKE + (_CUDA_CMAKE if cuda else ""))
+    if cuda:
+        (directory / "ggml-cuda.cu").write_text(_CUDA)
     (directory / "mini.c").write_text(_MINI)
     (directory / "main.cpp").write_text(_MAIN)
     (directory / "more.cpp").write_text(_MORE)

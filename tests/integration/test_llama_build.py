@@ -272,7 +272,6 @@ BAD = {
     ),
     "unknown target": ({}, {"targets": ["llama-nothing"]}, "unknown target 'llama-nothing'"),
     "unknown compiler": ({}, {"cmake_options": {"CMAKE_C_COMPILER": "nocc"}}, "CMAKE_C_COMPILER is 'nocc', which is not on this host"),
-    "not yet": ({}, {"backend": "cuda"}, "not yet supported"),
     "server that does not start": ({}, {"cmake_options": {"EXIT_STATUS": 3}}, "the new llama-server does not start: version: 0"),
     "prefix of the system": ({}, {"prefix": "/usr"}, "prefix: /usr is refused"),
     "prefix with foreign files": ({}, {"prefix": "/usr/lib"}, "which llama_build did not put there"),

@@ -12,16 +12,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.baremetal.llm.plugins.module_utils import _build
+from ansible_collections.baremetal.llm.plugins.module_utils import _build_plan
 from ansible_collections.baremetal.llm.plugins.module_utils._build import (
-    Request,
     _build_error,
     _configure_error,
     _explained,
     check_free_space,
     ensure_present,
-    make_plan,
 )
+from ansible_collections.baremetal.llm.plugins.module_utils._build_plan import Request, make_plan
 from ansible_collections.baremetal.llm.plugins.module_utils._command import Completed
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._job import Job
@@ -96,8 +95,8 @@ TOOLCHAIN = Toolchain("/cc", "/c++", "cc 12", "c++ 12", "x86_64", "glibc 2.36", 
 
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_build, "ask_toolchain", lambda *_arguments: TOOLCHAIN)
-    monkeypatch.setattr(_build, "compilers_missing", lambda _options: [])
+    monkeypatch.setattr(_build_plan, "ask_toolchain", lambda *_arguments: TOOLCHAIN)
+    monkeypatch.setattr(_build_plan, "compilers_missing", lambda _options: [])
 
 
 @pytest.mark.usefixtures("host")

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.baremetal.llm.plugins.module_utils._cmake import (
+    Cuda,
     build_argv,
     build_environment,
     configure_argv,
@@ -27,7 +28,7 @@ CONFIGURE: dict[str, Any] = {
     "commit": "0123456789ab",
     "c_compiler": "/usr/bin/cc",
     "cxx_compiler": "/usr/bin/c++",
-    "cuda_root": None,
+    "cuda": None,
     "make_program": "/usr/bin/ninja",
     "launcher": None,
 }
@@ -54,8 +55,23 @@ def test_user_options_win() -> None:
 def test_cuda_options() -> None:
     options = effective_options({}, "cuda", ["86-real", "120a-real"])
     assert options["GGML_CUDA"] == "ON" and options["CMAKE_CUDA_ARCHITECTURES"] == "86-real;120a-real"
-    argv = configure_argv(**{**CONFIGURE, "cuda_root": "/usr/local/cuda"})
-    assert "-DCMAKE_CUDA_COMPILER=/usr/local/cuda/bin/nvcc" in argv and "-DCUDAToolkit_ROOT=/usr/local/cuda" in argv
+    assert options["GGML_CUDA_NCCL"] == "OFF" and effective_options({"GGML_CUDA_NCCL": True}, "cuda", ["86"])["GGML_CUDA_NCCL"] == "ON"
+    with pytest.raises(UserError, match="CMAKE_CUDA_ARCHITECTURES is what cuda_architectures says"):
+        effective_options({"CMAKE_CUDA_ARCHITECTURES": "native"}, "cuda", ["86"])
+
+
+def test_configure_with_cuda() -> None:
+    cuda = Cuda(Path("/opt/cuda/13.0.3"), "/usr/bin/g++-13", Path("/opt/llama.cpp/work/driver/libcuda.so.1"))
+    options = {"CMAKE_EXE_LINKER_FLAGS": "-s"}
+    argv = configure_argv(**{**CONFIGURE, "cuda": cuda, "launcher": "/usr/bin/ccache", "options": options})
+    defined = dict(argument[2:].split("=", 1) for argument in argv if argument.startswith("-D"))
+    assert defined["CMAKE_CUDA_COMPILER"] == "/opt/cuda/13.0.3/bin/nvcc" and defined["CUDAToolkit_ROOT"] == "/opt/cuda/13.0.3"
+    assert defined["CMAKE_CUDA_HOST_COMPILER"] == "/usr/bin/g++-13" and defined["CMAKE_CUDA_COMPILER_LAUNCHER"] == "/usr/bin/ccache"
+    search = "-Wl,-rpath-link,/opt/cuda/13.0.3/lib64 -Wl,-rpath-link,/opt/llama.cpp/work/driver"
+    assert defined["CMAKE_EXE_LINKER_FLAGS"] == f"-s {search}" and defined["CMAKE_SHARED_LINKER_FLAGS"] == search
+    assert defined["CUDA_cuda_driver_LIBRARY"] == "/opt/llama.cpp/work/driver/libcuda.so.1"
+    for rule in ("CMAKE_CUDA_COMPILE_OBJECT", "CMAKE_CUDA_COMPILE_WHOLE_COMPILATION"):
+        assert "--orig_src_path_name=<OBJECT> -ffile-prefix-map=/opt/llama.cpp/work=/usr/src/llama.cpp" in defined[rule]
 
 
 @pytest.mark.parametrize("name", ["-DX", "X:BOOL", "X=1", "X Y", ""])

@@ -21,7 +21,8 @@ from ansible_collections.baremetal.llm.plugins.module_utils._source import (
     _pip_error,
     parse_source,
     refuse_unsafe,
-    unpack,
+    unpack_programs,
+    unpack_tree,
 )
 
 DIGEST = "0123456789abcdef" * 4
@@ -54,7 +55,9 @@ def test_checksum_is_normalised() -> None:
         ({"kind": "pypi", "version": "0.3.36", "repo": "/r"}, "source.kind: pypi has no use for source.repo"),
         ({"kind": "git", "repo": "/r", "version": "--upload-pack=x"}, "source.version: '--upload-pack=x' is not a branch"),
         ({"kind": "git", "repo": "/r", "version": "v1", "subdirectory": "a/../../b"}, "leaves the source tree"),
-        ({"kind": "prebuilt", "url": "https://x/y"}, "prebuilt is not yet supported"),
+        ({"kind": "prebuilt", "url": "https://x/y"}, "source.kind: prebuilt also needs source.sha256"),
+        ({"kind": "prebuilt", "sha256": DIGEST}, "source.kind: prebuilt also needs source.url or path"),
+        ({"kind": "prebuilt", "path": "/x", "sha256": DIGEST, "subdirectory": "bin"}, "prebuilt has no use for source.subdirectory"),
     ],
 )
 def test_bad_source(params: dict[str, Any], message: str) -> None:
@@ -155,13 +158,25 @@ def link(name: str, target: str, kind: bytes = tarfile.SYMTYPE) -> tuple[tarfile
 def test_unpack(tmp_path: Path) -> None:
     archive = make_tar(tmp_path / "a.tar.gz", file("top/vendor/llama.cpp/CMakeLists.txt"), link("top/vendor/llama.cpp/l", "CMakeLists.txt"))
     beats = []
-    tree = unpack(archive, Source("pypi", subdirectory="vendor/llama.cpp"), tmp_path / "into", lambda: beats.append(1))
+    tree = unpack_tree(archive, Source("pypi", subdirectory="vendor/llama.cpp"), tmp_path / "into", lambda: beats.append(1))
     assert tree == tmp_path / "into" / "top" / "vendor" / "llama.cpp"
     assert (tree / "l").read_text() == "x" and len(beats) == 2
 
 
+@pytest.mark.parametrize("directory", ["", "llama-b12000/", "build/bin/"])
+def test_unpack_programs_at_any_depth(tmp_path: Path, directory: str) -> None:
+    archive = make_tar(tmp_path / "a.tar.gz", file(f"{directory}llama-server"), file(f"{directory}old/llama-server"), file("LICENSE"))
+    source = Source("prebuilt", path="/a.tar.gz")
+    assert unpack_programs(archive, source, tmp_path / "into", "llama-server", lambda: None) == tmp_path / "into" / directory
+    with pytest.raises(UserError, match=r"source: /a.tar.gz holds no program llama-bench; give an archive of programs for Linux"):
+        unpack_programs(archive, source, tmp_path / "again", "llama-bench", lambda: None)
+
+
 def test_unpack_what_git_packs(tmp_path: Path) -> None:
-    assert unpack(make_tar(tmp_path / "a.tar", file("CMakeLists.txt")), Source("git"), tmp_path / "into", lambda: None) == tmp_path / "into"
+    assert (
+        unpack_tree(make_tar(tmp_path / "a.tar", file("CMakeLists.txt")), Source("git"), tmp_path / "into", lambda: None)
+        == tmp_path / "into"
+    )
 
 
 @pytest.mark.parametrize("with_filter", [True, False], ids=["data filter", "older Python"])
@@ -183,7 +198,7 @@ def test_entries_that_leave_the_directory(
         monkeypatch.delattr(tarfile, "data_filter", raising=False)
     archive = make_tar(tmp_path / "a.tar.gz", file("top/CMakeLists.txt"), member)
     with pytest.raises(UserError, match="leads out of the directory"):
-        unpack(archive, Source("archive", path="/a.tar.gz"), tmp_path / "in" / "to", lambda: None)
+        unpack_tree(archive, Source("archive", path="/a.tar.gz"), tmp_path / "in" / "to", lambda: None)
     assert not (tmp_path / "evil").exists() and not (tmp_path / "in" / "evil").exists()
 
 
@@ -196,4 +211,4 @@ def test_harmless_entries_are_not_refused() -> None:
 def test_not_an_archive(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a").write_bytes(content)
     with pytest.raises(UserError, match="is not a tar archive, or is damaged"):
-        unpack(tmp_path / "a", Source("archive", path="/a"), tmp_path / "into", lambda: None)
+        unpack_tree(tmp_path / "a", Source("archive", path="/a"), tmp_path / "into", lambda: None)

@@ -74,7 +74,7 @@ def fake_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_toolchain_is_asked_for(fake_host: Path) -> None:
-    toolchain = ask_toolchain({}, "cpu", None)
+    toolchain = ask_toolchain({}, None)
     assert (toolchain.c_path, toolchain.cxx_path) == (f"{fake_host}/cc", f"{fake_host}/g++")
     assert toolchain.c_compiler.endswith("cc (Debian 14.2.0-19) 14.2.0")
     assert toolchain.native == "-march=armv9 -mfp16"
@@ -85,7 +85,7 @@ def test_toolchain_is_asked_for(fake_host: Path) -> None:
 
 
 def test_features_do_not_count_without_native(fake_host: Path) -> None:
-    assert ask_toolchain({"GGML_NATIVE": "OFF"}, "cpu", None).native is None
+    assert ask_toolchain({"GGML_NATIVE": "OFF"}, None).native is None
 
 
 def test_compiler_of_the_user(fake_host: Path) -> None:
@@ -107,6 +107,12 @@ def test_pip_is_looked_for_where_it_will_run(monkeypatch: pytest.MonkeyPatch) ->
     assert PIP.find() is None
 
 
-def test_cuda_is_announced() -> None:
-    with pytest.raises(UserError, match="not yet supported"):
-        ask_toolchain({}, "cuda", "/usr/local/cuda")
+def test_cuda_host_compiler_counts_for_cuda_only(fake_host: Path) -> None:
+    assert "cuda_host_compiler" not in ask_toolchain({}, None).inputs()
+    toolchain = ask_toolchain({}, "13.0.3")
+    assert toolchain.toolkit == "13.0.3" and toolchain.cuda_host_path == toolchain.cxx_path
+    assert toolchain.inputs()["cuda_host_compiler"] == toolchain.cxx_compiler
+    other = ask_toolchain({"CMAKE_CUDA_HOST_COMPILER": "cc"}, "13.0.3")
+    assert other.cuda_host_path == f"{fake_host}/cc" and other.cuda_host_compiler == other.c_compiler != other.cxx_compiler
+    with pytest.raises(UserError, match=r"CMAKE_CUDA_HOST_COMPILER is 'g\+\+-99', which is not on this host"):
+        ask_toolchain({"CMAKE_CUDA_HOST_COMPILER": "g++-99"}, "13.0.3")
