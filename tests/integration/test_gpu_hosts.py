@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import typing as t
 
 import pytest
 
-from .deployment import Deployment
+from .deployment import RANGE, Deployment
 from .gpu_hosts import GpuHost, gpu_host
 
 pytestmark = [pytest.mark.range, pytest.mark.skipif(os.geteuid() != 0, reason="the range needs root")]
@@ -203,3 +204,21 @@ def test_nvidia_smi_refuses_a_field_that_it_does_not_know(host: GpuHost) -> None
     host.plug("a10", driver=DRIVER)
     said = host.run("nvidia-smi", "--query-gpu=name,cuda_version", "--format=csv,noheader", check=False)
     assert said == 'Field "cuda_version" is not a valid field to query.\n\n'
+
+
+def test_a_host_from_a_snapshot_has_its_gpus_from_the_first_boot() -> None:
+    """And can be given others, like any host."""
+    snapshot = "with-gpus"
+    with gpu_host("gpus-first", "a10", driver=DRIVER) as first:
+        subprocess.run([RANGE, "save", first.name, snapshot], check=True, timeout=120)
+    try:
+        subprocess.run([RANGE, "up", "gpus-second", "--from", snapshot], check=True, timeout=120)
+        seen = subprocess.check_output([RANGE, "ssh", "gpus-second", "--", "nvidia-smi", "-L"], text=True)
+        assert seen.startswith("GPU 0: NVIDIA A10 (UUID: ") and seen.count("\n") == 1
+        subprocess.run([RANGE, "down", "gpus-second"], check=True, timeout=120)
+        with gpu_host("gpus-third", "rtx5090", "rtx5090", snapshot=snapshot) as third:
+            found = look(third)
+            assert ([gpu["name"] for gpu in found.gpus], found.codes) == (["NVIDIA GeForce RTX 5090"] * 2, [])
+    finally:
+        subprocess.run([RANGE, "down", "gpus-second"], check=True, timeout=120)
+        subprocess.run([RANGE, "forget", snapshot], check=True, timeout=120)
