@@ -231,10 +231,12 @@ def _fetch(store: ToolkitStore, plan: Plan, work: Path, job: Job) -> list[Path]:
 def _fetched(*directories: Path) -> int:
     """How much of the wheels is there by now. pip moves a file by copying it, so one can be there twice for a moment."""
     sizes: dict[str, int] = {}
-    for directory in directories:
-        for wheel in directory.rglob("*.whl"):
-            with contextlib.suppress(FileNotFoundError):
-                sizes[wheel.name] = max(wheel.stat().st_size, sizes.get(wheel.name, 0))
+    for top in directories:
+        # Unlike Path.rglob, os.walk does not mind that pip removes its directories meanwhile.
+        for directory, _subdirectories, names in os.walk(top):
+            for name in (name for name in names if name.endswith(".whl")):
+                with contextlib.suppress(FileNotFoundError):
+                    sizes[name] = max(os.stat(f"{directory}/{name}").st_size, sizes.get(name, 0))
     return sum(sizes.values())
 
 

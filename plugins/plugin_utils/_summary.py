@@ -27,8 +27,10 @@ class Row(TypedDict):
 
 def rows_of(variables: Mapping[str, Any]) -> list[Row]:
     """One row for each service of the host with these variables, which are templated only when they are looked at."""
-    build = _registered(variables, "__llama_cpp_build")
-    release = build.get("build_key") or _registered(variables, "__llama_cpp_plan").get("build_key") or ""
+    plan = _registered(variables, "__llama_cpp_plan")
+    # What an earlier play built stays registered when this one has nothing to build.
+    build = _registered(variables, "__llama_cpp_build") if plan.get("due", True) else {}
+    release = build.get("build_key") or plan.get("build_key") or ""
     units = _registered(variables, "__inference_started")
     proofs = {proof["item"]["unit"]: proof for proof in _results(variables, "__inference_probed", "timings")}
     rows = []

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ansible.template import Templar, trust_as_template
+from ansible_collections.baremetal.llm.plugins.module_utils._cuda_wheels import WHEELS
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted(path.stem for path in ROOT.glob("plugins/modules/*.py"))
@@ -59,6 +61,32 @@ def test_defaults_and_argument_specs_of_a_role_name_the_same_variables(role: str
     defaults_file = ROOT / "roles" / role / "defaults" / "main.yml"
     defaults = yaml.safe_load(defaults_file.read_text("utf-8")) if defaults_file.is_file() else {}
     assert {name: option.get("default") for name, option in specified.items() if "default" in option} == defaults
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"cuda_toolkit_version": "13.2.2"},
+        {"cuda_toolkit_version": "13.1.2", "cuda_toolkit_prefix": "/srv/cuda"},
+        {"cuda_toolkit_source": "apt", "cuda_toolkit_version": "12.8.1"},
+        {"cuda_toolkit_source": "apt", "cuda_toolkit_version": 12.8},
+        {"cuda_toolkit_source": "apt"},
+        {"cuda_toolkit_source": "existing"},
+        {"cuda_toolkit_source": "existing", "cuda_toolkit_root": "/usr/local/cuda"},
+    ],
+)
+def test_llama_cpp_builds_with_the_toolkit_that_cuda_toolkit_installs(given: dict[str, object]) -> None:
+    def templated(role: str) -> dict[str, object]:
+        defaults = {name: trust_as_template(value) if isinstance(value, str) else value for name, value in load(role).items()}
+        templar = Templar(variables={**defaults, **given})
+        return {name: templar.template(value) for name, value in defaults.items() if "cuda" in name} | given
+
+    toolkit, engine = templated("roles/cuda_toolkit/defaults/main.yml"), templated("roles/llama_cpp/defaults/main.yml")
+    assert engine["llama_cpp_cuda_root"] == toolkit["cuda_toolkit_root"]
+    known = toolkit["cuda_toolkit_version"] if toolkit["cuda_toolkit_source"] == "pypi" else ""
+    assert engine["llama_cpp_cuda_version"] == known
+    assert load("roles/cuda_toolkit/defaults/main.yml")["cuda_toolkit_version"] in WHEELS
 
 
 @pytest.mark.parametrize("page", markdown_files())

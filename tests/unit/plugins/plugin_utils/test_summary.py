@@ -51,6 +51,13 @@ def test_in_check_mode_nothing_is_proven_and_the_release_may_be_unknown() -> Non
     assert (row["model"], row["release"], row["tokens_per_second"]) == ("chat", "", None)
 
 
+def test_the_result_of_an_earlier_build_is_not_this_runs() -> None:
+    (row,) = rows_of(host(__llama_cpp_plan={"due": False, "build_key": "9f0c2b7714de5a3388b0"}))
+    assert (row["release"], row["changed"]) == ("9f0c2b7714de", ["configuration", "restarted"])
+    (row,) = rows_of(host(__llama_cpp_plan={"due": True, "build_key": None}))
+    assert (row["release"], row["changed"][0]) == ("4be1c04d5e3c", "release")
+
+
 @pytest.mark.parametrize("variables", [{"inventory_hostname": "gpu1"}, host(__inference_written={"skipped": True, "changed": False})])
 def test_a_host_where_the_roles_did_not_run_has_no_row(variables: dict[str, Any]) -> None:
     assert rows_of(variables) == []
