@@ -62,11 +62,13 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class Deployment:
-    """One range host, deployed to by the quickstart inventory."""
+    """One range host, deployed to by the quickstart inventory or by another."""
 
     name: str
     address: str
     directory: pathlib.Path
+    inventories: tuple[str, ...] = ("inventories/quickstart",)
+    patience: int = PLAYBOOK_SECONDS
 
     @property
     def _log(self) -> pathlib.Path:
@@ -76,7 +78,7 @@ class Deployment:
         return [
             str(ROOT / ".venv" / "bin" / "ansible-playbook"),
             playbook,
-            *("-i", "inventories/quickstart", "-i", str(self.directory / "range.yml")),
+            *(word for source in (*self.inventories, str(self.directory / "range.yml")) for word in ("-i", source)),
             *("-e", json.dumps(extra)),
             *flags,
         ]
@@ -106,7 +108,7 @@ class Deployment:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=PLAYBOOK_SECONDS,
+            timeout=self.patience,
             check=False,
         )
         return Run(process.returncode, process.stdout, self.tasks())
@@ -122,7 +124,7 @@ class Deployment:
             start_new_session=True,
         )
         try:
-            deadline = time.monotonic() + PLAYBOOK_SECONDS
+            deadline = time.monotonic() + self.patience
             while not when():
                 assert process.poll() is None, "the run ended before the moment to kill it came"
                 assert time.monotonic() < deadline

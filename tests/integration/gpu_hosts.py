@@ -40,15 +40,7 @@ def _range(*arguments: str) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class GpuHost(Deployment):
-    """A range host with simulated GPUs; what it is deployed by can be another inventory than the quickstart's."""
-
-    inventories: tuple[str, ...] = ("inventories/quickstart",)
-
-    def _arguments(self, playbook: str, extra: t.Mapping[str, t.Any], flags: t.Sequence[str]) -> list[str]:
-        sources = [*self.inventories, str(self.directory / "range.yml")]
-        program, name, *rest = super()._arguments(playbook, extra, flags)
-        own = rest[rest.index("-e") :]
-        return [program, name, *(word for source in sources for word in ("-i", source)), *own]
+    """A range host with simulated GPUs."""
 
     def plug(
         self, *models: str, driver: str | None = None, modules: str = gpu_packages.OPEN, programs: t.Mapping[str, int] | None = None
@@ -99,10 +91,10 @@ def gpu_host(
     programs: t.Mapping[str, int] | None = None,
     snapshot: str | None = None,
     distribution: str | None = None,
-    inventories: tuple[str, ...] = ("inventories/quickstart",),
     alias: str = "quickstart",
+    **options: t.Any,
 ) -> t.Iterator[GpuHost]:
-    """A host of its own with these GPUs (see `range gpus --help`), called ``alias`` in the inventory."""
+    """A host of its own with these GPUs (see `range gpus --help`), called ``alias`` in the inventory; the rest as for `Deployment`."""
     origin = [f"--from={snapshot}"] if snapshot else []
     origin += [f"--distribution={distribution}"] if distribution else []
     with tempfile.TemporaryDirectory(prefix=f"{name}-") as directory:
@@ -110,7 +102,7 @@ def gpu_host(
             _range("up", name, *origin)
             (pathlib.Path(directory) / "range.yml").write_text(_range("inventory", f"{alias}={name}"), encoding="utf-8")
             address = next(host["address"] for host in json.loads(_range("list", "--json")) if host["name"] == name)
-            host = GpuHost(name, address, pathlib.Path(directory), inventories)
+            host = GpuHost(name, address, pathlib.Path(directory), **options)
             host.plug(*gpus, driver=driver, modules=modules, programs=programs)
             yield host
         finally:
