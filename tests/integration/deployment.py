@@ -113,10 +113,12 @@ class Deployment:
         )
         return Run(process.returncode, process.stdout, self.tasks())
 
-    def play_and_kill(self, when: t.Callable[[], bool], extra: t.Mapping[str, t.Any], seconds: float = 0.0) -> None:
+    def play_and_kill(
+        self, when: t.Callable[[], bool], extra: t.Mapping[str, t.Any], seconds: float = 0.0, playbook: str = "site.yml"
+    ) -> None:
         """SIGKILL Ansible, workers included, that many seconds after `when` says so for the first time."""
         process = subprocess.Popen(
-            self._arguments("site.yml", extra, ()),
+            self._arguments(playbook, extra, ()),
             cwd=ROOT,
             env=self._environment(),
             stdout=subprocess.DEVNULL,
