@@ -214,13 +214,24 @@ def test_a_driver_that_is_late_only_delays_the_service(on_gpu: Scene) -> None:
 def test_a_gpu_that_is_lost_is_not_replaced_by_another(on_gpu: Scene) -> None:
     """The A10 is still there; the service on the RTX 5090 waits, and says for what."""
     host = on_gpu.host
+    uuid = on_gpu.rtx5090.uuid
     host.lose(1)
     failed = host.run("systemctl", "restart", UNIT, check=False)
     assert "control process exited" in failed
     assert main_pid(host) == "0"
     run = host.play("site.yml", tiny([1]))
     assert run.rc != 0
-    assert "is lost" in run.failure and "0000:31:00.0" in run.failure
+    assert "gpus: 1 cannot be used: NVIDIA GeForce RTX 5090 at 0000:31:00.0 is lost" in run.failure, run.failure
+    # By hand, as one would at night: what the unit waits for.
+    playbook = host.directory / "start.yml"
+    playbook.write_text(
+        "- hosts: all\n  become: true\n  gather_facts: false\n  tasks:\n"
+        "    - baremetal.llm.inference_units:\n        services: [tiny]\n        restart: [inference-tiny.service]\n",
+        encoding="utf-8",
+    )
+    started = host.play(str(playbook))
+    assert f"nvidia-smi --id={uuid} --query-gpu=name,uuid --format=csv,noheader` exited with status 15" in started.failure, started.failure
+    assert "saying: Unable to determine the device handle for GPU0000:31:00.0: Unknown Error" in started.failure
     host.reboot()
     until(lambda: show(on_gpu, "ActiveState") == "active")
     assert slots(host) == 2
