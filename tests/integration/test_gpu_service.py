@@ -172,6 +172,17 @@ def test_the_device_nodes_are_let_through_and_no_others(on_gpu: Scene) -> None:
     assert tried == {**dict.fromkeys(LET_THROUGH, "ENXIO"), other: "EPERM", "/dev/null": "opened"}
 
 
+@pytest.mark.parametrize("node", ["/dev/nvidiactl", "/dev/nvidia-uvm"])
+def test_the_unit_notices_a_node_that_its_sandbox_would_not_let_through(on_gpu: Scene, node: str) -> None:
+    """As where the module was loaded after systemd had worked out which devices are allowed."""
+    unit = on_gpu.host.run("cat", f"/etc/systemd/system/{UNIT}.service")
+    assert f"ExecStartPre=/usr/bin/test -w {node}\n" in unit
+    look = ("/usr/bin/test", "-w", node, "&&", "echo", "through")
+    closed = ("systemd-run", "--quiet", "--pipe", "--wait", "-p", "User=inference", "-p", "DevicePolicy=closed", "--")
+    assert "through" in in_the_sandbox(on_gpu, *look)
+    assert "through" not in on_gpu.host.run(*closed, *look, check=False)
+
+
 # -- a driver that is late, or lost ----------------------------------------------------------------------------------------
 
 NO_DRIVER_AT_BOOT = "[Service]\nExecStart=\nExecStart=/usr/local/lib/range-gpus/range-gpus plug\n"
@@ -198,6 +209,9 @@ def test_a_driver_that_is_late_only_delays_the_service(on_gpu: Scene) -> None:
         assert main_pid(host) == "0", "it must not start on the CPU"
         assert "couldn't communicate with the NVIDIA driver" in host.run("journalctl", "--boot", "--output=cat", "-u", UNIT)
 
+        predicted = host.play("site.yml", tiny([1]), "--check")
+        assert predicted.rc == 0, predicted.output
+        assert "gpus: 1 cannot be used" in predicted.output
         told = host.play("site.yml", tiny([1]))
         assert told.rc != 0
         assert "gpus: 1 cannot be used" in told.failure
