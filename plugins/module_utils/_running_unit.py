@@ -29,7 +29,20 @@ _CLD_EXITED = 1  # waitid's si_code, which is what ExecMainCode shows
 _LINES_OF_A_START = 2000  # more than an engine prints while it loads, even at its most talkative
 _LAST_WORDS = 3  # lines of a failed command that are told
 
-_COMMAND = re.compile(r"argv\[\]=(?P<argv>.*?) ; ignore_errors=(?P<ignored>yes|no) ;.* code=(?P<code>\w+) ; status=(?P<status>\d+)")
+_COMMAND = re.compile(
+    r"argv\[\]=(?P<argv>.*?) ; ignore_errors=(?P<ignored>yes|no) ;.* pid=(?P<pid>\d+) ; code=(?P<code>\w+) ; status=(?P<status>\d+)"
+)
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """A command that was to succeed before the unit's process could start, and how it failed."""
+
+    pid: str
+    what: str
+
+    def __str__(self) -> str:
+        return self.what
 
 
 @dataclass(frozen=True)
@@ -44,8 +57,7 @@ class UnitState:
     restarts: int
     invocation: str = ""
     """Systemd's name for its latest start."""
-    obstacle: str = ""
-    """The command that was to succeed before its process could start, and how that failed."""
+    obstacle: Obstacle | None = None
 
     @classmethod
     def parse(cls, shown: str) -> UnitState:
@@ -61,7 +73,7 @@ class UnitState:
             main_pid=_number(values, "MainPID"),
             restarts=_number(values, "NRestarts"),
             invocation=values.get("InvocationID", ""),
-            obstacle=next(filter(None, map(_obstacle, shown.splitlines())), ""),
+            obstacle=next(filter(None, map(_obstacle, shown.splitlines())), None),
         )
 
     def trouble(self, restarts_before: int) -> str | None:
@@ -88,12 +100,12 @@ class UnitState:
         return f"result: {self.result or 'unknown'}"
 
 
-def _obstacle(line: str) -> str:
+def _obstacle(line: str) -> Obstacle | None:
     command = _COMMAND.search(line) if line.startswith("ExecStartPre=") else None
     if command is None or command["ignored"] == "yes" or command["status"] == "0":
-        return ""
+        return None
     end = f"exited with status {command['status']}" if command["code"] == "exited" else f"was killed by {_signal(command['status'])}"
-    return f"`{command['argv']}` {end}"
+    return Obstacle(command["pid"], f"`{command['argv']}` {end}")
 
 
 def _signal(shown: str) -> str:
@@ -120,16 +132,18 @@ def state(unit: str) -> UnitState | None:
 
 def said_before_the_start(now: UnitState) -> str:
     """The last words of the command that kept the unit from starting, as the end of a sentence; nothing where it said nothing."""
-    lines = [line.strip() for line in journal_of_start(now) if line.strip()] if now.obstacle else []
+    if now.obstacle is None:
+        return ""
+    lines = [line.strip() for line in journal_of_start(now, f"_PID={now.obstacle.pid}") if line.strip()]
     return f", saying: {' / '.join(lines[-_LAST_WORDS:])}" if lines else ""
 
 
-def journal_of_start(now: UnitState) -> list[str]:
-    """The first lines that the unit's processes have written since its latest start."""
+def journal_of_start(now: UnitState, *matches: str) -> list[str]:
+    """The first lines that the unit's processes, or those that match, have written since its latest start."""
     if not now.invocation:
         return []
     run(["journalctl", "--sync"], timeout=_TIMEOUT)  # what has just been written, too
-    argv = ["journalctl", "--no-pager", "--quiet", "--output=cat", f"_SYSTEMD_INVOCATION_ID={now.invocation}"]
+    argv = ["journalctl", "--no-pager", "--quiet", "--output=cat", f"_SYSTEMD_INVOCATION_ID={now.invocation}", *matches]
     return first_lines(argv, _LINES_OF_A_START, timeout=_TIMEOUT)
 
 

@@ -64,12 +64,20 @@ def find(wanted: str, there: Iterable[Device]) -> Device | None:
 
 
 def gpu_problems(service: Service, gpus: Iterable[Mapping[str, Any]]) -> Iterator[Problem]:
-    """What is wrong with the GPUs that a service asks for on a host that has these."""
+    """What is wrong with the GPUs that a service asks for on a host that has these.
+
+    What only the driver could tell, and does not, is left to those who ask why it does not.
+    """
+    gpus = list(gpus)
     there = devices(gpus)
     found = {wanted: find(wanted, there) for wanted in service.gpus}
-    # While no driver runs, nobody can tell the UUIDs, nor the MIG devices.
-    known = all(device.uuid for device in there)
-    missing = [wanted for wanted, device in found.items() if device is None and (known or wanted.isdecimal())]
+    # While no driver runs, nobody can tell the UUIDs, nor the MIG devices; nor which index a GPU has that the driver does not show.
+    known, counted = all(device.uuid for device in there), all(gpu.get("index") is not None for gpu in gpus)
+    missing = [
+        wanted
+        for wanted, device in found.items()
+        if device is None and (counted or int(wanted) >= len(gpus) if wanted.isdecimal() else known)
+    ]
     if missing:
         yield _not_there(missing, there)
     for wanted, device in found.items():

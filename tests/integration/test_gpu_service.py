@@ -172,6 +172,17 @@ def test_the_device_nodes_are_let_through_and_no_others(on_gpu: Scene) -> None:
     assert tried == {**dict.fromkeys(LET_THROUGH, "ENXIO"), other: "EPERM", "/dev/null": "opened"}
 
 
+@pytest.mark.parametrize("node", ["/dev/nvidiactl", "/dev/nvidia-uvm"])
+def test_the_unit_notices_a_node_that_its_sandbox_would_not_let_through(on_gpu: Scene, node: str) -> None:
+    """As where the module was loaded after systemd had worked out which devices are allowed."""
+    unit = on_gpu.host.run("cat", f"/etc/systemd/system/{UNIT}.service")
+    assert f"ExecStartPre=/usr/bin/test -w {node}\n" in unit
+    look = ("/usr/bin/test", "-w", node, "&&", "echo", "through")
+    closed = ("systemd-run", "--quiet", "--pipe", "--wait", "-p", "User=inference", "-p", "DevicePolicy=closed", "--")
+    assert "through" in in_the_sandbox(on_gpu, *look)
+    assert "through" not in on_gpu.host.run(*closed, *look, check=False)
+
+
 # -- a driver that is late, or lost ----------------------------------------------------------------------------------------
 
 NO_DRIVER_AT_BOOT = "[Service]\nExecStart=\nExecStart=/usr/local/lib/range-gpus/range-gpus plug\n"
@@ -198,6 +209,9 @@ def test_a_driver_that_is_late_only_delays_the_service(on_gpu: Scene) -> None:
         assert main_pid(host) == "0", "it must not start on the CPU"
         assert "couldn't communicate with the NVIDIA driver" in host.run("journalctl", "--boot", "--output=cat", "-u", UNIT)
 
+        predicted = host.play("site.yml", tiny([1]), "--check")
+        assert predicted.rc == 0, predicted.output
+        assert "gpus: 1 cannot be used" in predicted.output
         told = host.play("site.yml", tiny([1]))
         assert told.rc != 0
         assert "gpus: 1 cannot be used" in told.failure
@@ -214,13 +228,24 @@ def test_a_driver_that_is_late_only_delays_the_service(on_gpu: Scene) -> None:
 def test_a_gpu_that_is_lost_is_not_replaced_by_another(on_gpu: Scene) -> None:
     """The A10 is still there; the service on the RTX 5090 waits, and says for what."""
     host = on_gpu.host
+    uuid = on_gpu.rtx5090.uuid
     host.lose(1)
     failed = host.run("systemctl", "restart", UNIT, check=False)
     assert "control process exited" in failed
     assert main_pid(host) == "0"
     run = host.play("site.yml", tiny([1]))
     assert run.rc != 0
-    assert "is lost" in run.failure and "0000:31:00.0" in run.failure
+    assert "gpus: 1 cannot be used: NVIDIA GeForce RTX 5090 at 0000:31:00.0 is lost" in run.failure, run.failure
+    # By hand, as one would at night: what the unit waits for.
+    playbook = host.directory / "start.yml"
+    playbook.write_text(
+        "- hosts: all\n  become: true\n  gather_facts: false\n  tasks:\n"
+        "    - baremetal.llm.inference_units:\n        services: [tiny]\n        restart: [inference-tiny.service]\n",
+        encoding="utf-8",
+    )
+    started = host.play(str(playbook))
+    assert f"nvidia-smi --id={uuid} --query-gpu=name,uuid --format=csv,noheader` exited with status 15" in started.failure, started.failure
+    assert "saying: Unable to determine the device handle for GPU0000:31:00.0: Unknown Error" in started.failure
     host.reboot()
     until(lambda: show(on_gpu, "ActiveState") == "active")
     assert slots(host) == 2

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.baremetal.llm.plugins.module_utils._command import check, follow, run, without_credentials
+from ansible_collections.baremetal.llm.plugins.module_utils._command import check, first_lines, follow, run, without_credentials
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._files import read_text_or_none, symlink_atomic, write_atomic
 from ansible_collections.baremetal.llm.plugins.module_utils._sdist_backend import prepare_metadata_for_build_wheel
@@ -115,3 +115,15 @@ def test_metadata_of_a_source_distribution(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     assert prepare_metadata_for_build_wheel(str(tmp_path / "out")) == "llama_cpp_python-0.3.36.dist-info"
     assert (tmp_path / "out" / "llama_cpp_python-0.3.36.dist-info" / "METADATA").read_text() == (tmp_path / "PKG-INFO").read_text()
+
+
+def test_the_first_lines_of_a_program_that_would_print_for_ever() -> None:
+    assert first_lines(["yes", "again"], 3, timeout=10) == ["again"] * 3
+    assert first_lines(["printf", "one\\ntwo"], 3, timeout=10) == ["one", "two"]
+    assert first_lines(["/no/such/program"], 3, timeout=10) == []
+
+
+def test_a_program_that_says_nothing_is_not_waited_for() -> None:
+    started = time.monotonic()
+    assert first_lines(["sleep", "60"], 3, timeout=0.2) == []
+    assert time.monotonic() - started < 10

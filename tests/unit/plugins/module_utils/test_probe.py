@@ -19,7 +19,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._http import Client,
 from ansible_collections.baremetal.llm.plugins.module_utils._listeners import Listener, Process
 from ansible_collections.baremetal.llm.plugins.module_utils._nvidia_smi import App, Apps
 from ansible_collections.baremetal.llm.plugins.module_utils._probe import Expectation, Report, Surroundings
-from ansible_collections.baremetal.llm.plugins.module_utils._running_unit import UnitState
+from ansible_collections.baremetal.llm.plugins.module_utils._running_unit import Obstacle, UnitState
 from ansible_collections.baremetal.llm.tests.unit.plugins.fake_llama_server import FakeLlamaServer, recorded
 
 KEY = "sk-of-this-test"
@@ -116,7 +116,9 @@ class TestGpu:
 
 class TestHealth:
     def test_what_keeps_a_unit_from_starting_is_told_in_its_own_words(self) -> None:
-        waiting = replace(RUNNING, active="activating", sub="auto-restart", obstacle="`nvidia-smi --id=GPU-1` exited with status 9")
+        waiting = replace(
+            RUNNING, active="activating", sub="auto-restart", obstacle=Obstacle("7", "`nvidia-smi --id=GPU-1` exited with status 9")
+        )
         with FakeLlamaServer() as server:
             around = replace(surroundings(waiting), said_before_the_start=lambda now: ", saying: no driver" if now is waiting else "")
             report = probe(server, key=None, around=around)

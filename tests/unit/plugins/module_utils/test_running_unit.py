@@ -92,7 +92,7 @@ def test_its_last_words_are_those_of_this_start(tmp_path: Path, monkeypatch: pyt
     program(
         tmp_path,
         "journalctl",
-        'case "$*" in --sync) ;; *" _SYSTEMD_INVOCATION_ID=5a1c") printf "one\ntwo\n\nthree\nfour\n";; *) echo not asked for;; esac',
+        'case "$*" in --sync) ;; *" _SYSTEMD_INVOCATION_ID=5a1c _PID=713") printf "one\ntwo\n\nthree\nfour\n";; *) echo not asked for;; esac',
     )
     now = UnitState.parse(shown(InvocationID="5a1c") + SMI.format("exited", "9"))
     assert said_before_the_start(now) == ", saying: two / three / four"

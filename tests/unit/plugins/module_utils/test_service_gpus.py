@@ -43,6 +43,7 @@ def found(wanted: list[int | str], gpus: list[dict[str, Any]]) -> list[tuple[str
         ([1], NO_DRIVER),
         ([A10], NO_DRIVER),  # which nobody can tell yet
         ([SMALL], NO_DRIVER),
+        ([1], [TWO[0], gpu(None, "NVIDIA A10", None)]),  # a GPU is there that the driver does not show
     ],
 )
 def test_gpus_that_are_there(wanted: list[int | str], gpus: list[dict[str, Any]]) -> None:
@@ -57,7 +58,7 @@ def test_gpus_that_are_there(wanted: list[int | str], gpus: list[dict[str, Any]]
         (["GPU-0"], TWO, "gpu_not_there", ["gpus: GPU-0 is not there"]),
         ([0], [], "gpu_not_there", ["this host has no NVIDIA GPU"]),
         ([2], NO_DRIVER, "gpu_not_there", ["gpus: 2 is not there; this host has 0 (NVIDIA A10), 1 (NVIDIA A10)"]),
-        ([1], [TWO[0], gpu(None, "NVIDIA A10", None)], "gpu_not_there", ["gpus: 1 is not there"]),  # the driver does not show it
+        ([2], [TWO[0], gpu(None, "NVIDIA A10", None)], "gpu_not_there", [f"this host has 0 (NVIDIA A10, {A10})"]),
         (["MIG-0"], SPLIT, "gpu_not_there", [f"(NVIDIA H100, MIG 1g.10gb, {SMALL})"]),
         ([0], SPLIT, "gpu_is_split", ["gpus: 0 (NVIDIA H100) is split into MIG devices"]),
         ([0, A10], TWO, "gpu_twice", [f"gpus: 0, {A10} names a GPU twice"]),

@@ -355,6 +355,18 @@ def not_loaded(host: Host) -> None:
     host.gpus.smi(NOT_LOADED, 9)
 
 
+def beside_a_lost_one(host: Host) -> None:
+    with_driver(host)
+    host.gpus.gpu("0000:cb:00.0", "2236", "nvidia")
+    good = f"0, {UUID}, 00000000:17:00.0, 8.6, 23028, 580.126.09, [N/A], NVIDIA A10"
+    host.gpus.smi(f"{good}\nUnable to determine the device handle for GPU0000:CB:00.0: Unknown Error", 15)
+
+
+def test_a_lost_gpu_does_not_matter_to_a_service_on_another(host: Host) -> None:
+    beside_a_lost_one(host)
+    assert host.run(host.service(gpus=[0]))["expect"]["gpus"] == [UUID]
+
+
 def without_smi(host: Host) -> None:
     with_driver(host)
     (host.gpus.bin / "nvidia-smi").unlink()
@@ -372,6 +384,8 @@ def without_smi(host: Host) -> None:
         (mismatched, [0], "driver_mismatch", "The kernel runs NVIDIA driver 580.126.09"),
         (not_loaded, [0], "driver_not_loaded", "is installed, but not loaded"),
         (without_smi, [0], "no_nvidia_smi", "nvidia-smi is not there"),
+        (beside_a_lost_one, [1], "gpu_lost", "gpus: 1 cannot be used: NVIDIA A10 at 0000:cb:00.0 is lost"),
+        (beside_a_lost_one, [2], "gpu_not_there", "gpus: 2 is not there"),
     ],
 )
 def test_gpus_that_cannot_be_used_stop_it_before_any_change(
