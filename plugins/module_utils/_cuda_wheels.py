@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The CUDA toolkits of the Python package index: version -> machine -> wheels, each a package, version, sha256 and size in bytes.
 
-Written by tools/lock_cuda_wheels.
+Written by tools/lock_cuda_wheels.py.
 """
 
 from __future__ import annotations

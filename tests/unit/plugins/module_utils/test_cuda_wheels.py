@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the baremetal.llm contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The table that tools/lock_cuda_wheels writes, and that tool's choice of versions."""
+"""The table that tools/lock_cuda_wheels.py writes, and that tool's choice of versions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from ansible_collections.baremetal.llm.plugins.module_utils._cuda_toolkits import TOOLKITS, parse_toolkit_version
 from ansible_collections.baremetal.llm.plugins.module_utils._cuda_wheels import WHEELS
 
-TOOL = Path(__file__).resolve().parents[4] / "tools" / "lock_cuda_wheels"
+TOOL = Path(__file__).resolve().parents[4] / "tools" / "lock_cuda_wheels.py"
 
 
 def test_every_toolkit_is_the_same_packages_on_every_machine() -> None:

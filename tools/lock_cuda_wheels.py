@@ -4,8 +4,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Write plugins/module_utils/_cuda_wheels.py: which wheels of the Python package index make up which CUDA toolkit.
 
-    tools/lock_cuda_wheels              the versions that are in the table, and the newest patch of each minor version
-    tools/lock_cuda_wheels 13.0.3 …     these versions alone
+    tools/lock_cuda_wheels.py              the versions that are in the table, and the newest patch of each minor version
+    tools/lock_cuda_wheels.py 13.0.3 …     these versions alone
 
 pip resolves the package ``cuda-toolkit`` for each version and machine; nothing is installed. Like `make lock` this asks the
 package index alone, whatever else pip is configured for, and writes no address.
@@ -37,7 +37,7 @@ HEADER = '''\
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The CUDA toolkits of the Python package index: version -> machine -> wheels, each a package, version, sha256 and size in bytes.
 
-Written by tools/lock_cuda_wheels.
+Written by tools/lock_cuda_wheels.py.
 """
 
 from __future__ import annotations
@@ -87,7 +87,12 @@ def locked(package_version: str, machine: str) -> list[Lock]:
     report = json.loads(pip("install", *arguments, f"cuda-toolkit[{EXTRAS}]=={package_version}"))
     wheels = {item["metadata"]["name"]: item for item in report["install"] if item["metadata"]["name"] not in LEFT_OUT}
     return [
-        (name, item["metadata"]["version"], item["download_info"]["archive_info"]["hashes"]["sha256"], size_of(item["download_info"]["url"]))
+        (
+            name,
+            item["metadata"]["version"],
+            item["download_info"]["archive_info"]["hashes"]["sha256"],
+            size_of(item["download_info"]["url"]),
+        )
         for name, item in sorted(wheels.items())
     ]
 
