@@ -14,8 +14,9 @@ from pathlib import Path
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._ninja import STATUS_FORMAT
 
-# Where the sources seem to lie, wherever they really lie: two prefixes give the same bytes.
+# Where the sources and the CUDA toolkit seem to lie, wherever they really lie: two prefixes give the same bytes.
 MAPPED_SOURCE = "/usr/src/llama.cpp"
+MAPPED_TOOLKIT = "/usr/local/cuda"
 
 _DEFAULTS = {
     "CMAKE_BUILD_TYPE": "Release",
@@ -133,6 +134,7 @@ def configure_argv(
 def _cuda_definitions(cuda: Cuda, options: Mapping[str, str], prefix_map: str, launcher: str | None) -> dict[str, str]:
     # The programs don't name these libraries themselves, so the linker looks for them where the libraries say: beside them, later.
     search = f"-Wl,-rpath-link,{cuda.root}/lib64 -Wl,-rpath-link,{cuda.driver_library.parent}"
+    prefix_maps = f"{prefix_map} -ffile-prefix-map={cuda.root}={MAPPED_TOOLKIT}"
     linker_flags = ("CMAKE_EXE_LINKER_FLAGS", "CMAKE_SHARED_LINKER_FLAGS")
     return {
         "CMAKE_CUDA_COMPILER": f"{cuda.root}/bin/nvcc",
@@ -142,7 +144,7 @@ def _cuda_definitions(cuda: Cuda, options: Mapping[str, str], prefix_map: str, l
         "CUDA_cuda_driver_LIBRARY": str(cuda.driver_library),
         **({"CMAKE_CUDA_COMPILER_LAUNCHER": launcher} if launcher else {}),
         **{name: f"{options.get(name, '')} {search}".strip() for name in linker_flags},
-        **{rule: _CUDA_COMPILE.format(mode=mode, prefix_map=prefix_map) for rule, mode in _CUDA_COMPILE_RULES.items()},
+        **{rule: _CUDA_COMPILE.format(mode=mode, prefix_map=prefix_maps) for rule, mode in _CUDA_COMPILE_RULES.items()},
     }
 
 
