@@ -236,7 +236,8 @@ def _cuda(request: Request, plan: Plan, work: Path) -> Cuda | None:
     driver_library = _driver_directory(work) / "libcuda.so.1"
     driver_library.parent.mkdir()
     driver_library.symlink_to(Path(request.cuda_root) / DRIVER_STUB)
-    return Cuda(Path(request.cuda_root), plan.toolchain.cuda_host_path, driver_library)
+    architectures = [str(architecture) for architecture in request.architectures]
+    return Cuda(architectures, Path(request.cuda_root), plan.toolchain.cuda_host_path, driver_library)
 
 
 def _driver_directory(work: Path) -> Path:

@@ -75,12 +75,11 @@ def is_true(value: str) -> bool:
     return upper not in _FALSE and not upper.endswith("-NOTFOUND")
 
 
-def effective_options(user: Mapping[str, object], backend: str, architectures: Sequence[str]) -> dict[str, str]:
+def effective_options(user: Mapping[str, object], backend: str) -> dict[str, str]:
     """The options that decide what is built; ``user``'s come last and win."""
     options = dict(_DEFAULTS)
     if backend == "cuda":
         options.update(_CUDA_DEFAULTS)
-        options[_CUDA_ARCHITECTURES] = ";".join(architectures)
     for name, value in user.items():
         if not _OPTION_NAME.fullmatch(name):
             raise UserError(f"cmake_options: {name!r} is not the name of a CMake option; give it without -D and without a type")
@@ -92,8 +91,9 @@ def effective_options(user: Mapping[str, object], backend: str, architectures: S
 
 @dataclass(frozen=True)
 class Cuda:
-    """The CUDA part of a build: the toolkit's root, what compiles for the CPU, and where the driver's library is found while linking."""
+    """The CUDA part of a build. While linking, ``driver_library`` stands in for the driver's."""
 
+    architectures: Sequence[str]
     root: Path
     host_compiler: str
     driver_library: Path
@@ -137,6 +137,7 @@ def _cuda_definitions(cuda: Cuda, options: Mapping[str, str], prefix_map: str, l
     prefix_maps = f"{prefix_map} -ffile-prefix-map={cuda.root}={MAPPED_TOOLKIT}"
     linker_flags = ("CMAKE_EXE_LINKER_FLAGS", "CMAKE_SHARED_LINKER_FLAGS")
     return {
+        _CUDA_ARCHITECTURES: ";".join(cuda.architectures),
         "CMAKE_CUDA_COMPILER": f"{cuda.root}/bin/nvcc",
         "CUDAToolkit_ROOT": str(cuda.root),
         CUDA_HOST_COMPILER: cuda.host_compiler,
