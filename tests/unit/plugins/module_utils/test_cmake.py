@@ -76,6 +76,7 @@ def test_configure_with_cuda() -> None:
     assert defined["CUDA_cuda_driver_LIBRARY"] == "/opt/llama.cpp/work/driver/libcuda.so.1"
     for rule in ("CMAKE_CUDA_COMPILE_OBJECT", "CMAKE_CUDA_COMPILE_WHOLE_COMPILATION"):
         assert "--orig_src_path_name=<OBJECT> -ffile-prefix-map=/opt/llama.cpp/work=/usr/src/llama.cpp" in defined[rule]
+        assert defined[rule].endswith(" -ffile-prefix-map=/opt/cuda/13.0.3=/usr/local/cuda")
 
 
 @pytest.mark.parametrize("name", ["-DX", "X:BOOL", "X=1", "X Y", ""])
