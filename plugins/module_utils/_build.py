@@ -29,7 +29,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._ninja import Failur
 from ansible_collections.baremetal.llm.plugins.module_utils._progress import ProgressFile
 from ansible_collections.baremetal.llm.plugins.module_utils._release_store import ReleaseStore
 from ansible_collections.baremetal.llm.plugins.module_utils._runtime_libraries import (
-    DRIVER_LIBRARIES,
+    DRIVER_LIBRARY,
     add_toolkit_libraries,
     loader_libraries,
 )
@@ -187,7 +187,7 @@ def _make(request: Request, store: ReleaseStore, plan: Plan, work: Path, job: Jo
     _bring_libraries(request, staged / "bin")
     if request.backend == "cuda":
         prove_architectures(own, request.architectures, exactly=not source.prebuilt)
-    prove_start(staged / "bin", job, _driver_stand_in(request, work))
+    prove_start(staged / "bin", job, _without_driver(request, work))
     if request.backend == "cuda":
         prove_device(staged / "bin", job)
     manifest = {"build_key": plan.key, "origin": source.label, "inputs": dict(plan.inputs), "files": checksums(staged / "bin")}
@@ -231,24 +231,29 @@ def _compile(request: Request, store: ReleaseStore, plan: Plan, work: Path, job:
 
 
 def _cuda(request: Request, plan: Plan, work: Path) -> Cuda | None:
-    if request.backend != "cuda" or not (request.cuda_root and plan.toolchain and plan.toolchain.cuda_host_path):
+    library = _driver_stand_in(request, work)
+    if not (library and request.cuda_root and plan.toolchain and plan.toolchain.cuda_host_path):
         return None
-    driver_library = _driver_directory(work) / "libcuda.so.1"
-    driver_library.parent.mkdir()
-    driver_library.symlink_to(Path(request.cuda_root) / DRIVER_STUB)
-    return Cuda(Path(request.cuda_root), plan.toolchain.cuda_host_path, driver_library)
+    architectures = [str(architecture) for architecture in request.architectures]
+    return Cuda(architectures, Path(request.cuda_root), plan.toolchain.cuda_host_path, library)
 
 
-def _driver_directory(work: Path) -> Path:
-    return work / "driver"
+def _driver_stand_in(request: Request, work: Path) -> Path | None:
+    """The toolkit's stub of the driver's library, under the name that a linker and a loader look for; None without a toolkit."""
+    stub = Path(request.cuda_root or "/nonexistent") / DRIVER_STUB
+    if request.backend != "cuda" or not stub.exists():
+        return None
+    library = work / "driver" / DRIVER_LIBRARY
+    if not library.exists():
+        library.parent.mkdir()
+        library.symlink_to(stub)
+    return library
 
 
-def _driver_stand_in(request: Request, work: Path) -> dict[str, str]:
-    """Variables that let a program for CUDA start on a host without a driver, as far as it comes without a GPU."""
-    directory = _driver_directory(work)
-    if not directory.exists() or DRIVER_LIBRARIES & loader_libraries():
-        return {}
-    return {"LD_LIBRARY_PATH": str(directory)}
+def _without_driver(request: Request, work: Path) -> dict[str, str]:
+    """Variables with which a program for CUDA starts on a host without a driver, as far as it comes without a GPU."""
+    library = _driver_stand_in(request, work)
+    return {"LD_LIBRARY_PATH": str(library.parent)} if library and DRIVER_LIBRARY not in loader_libraries() else {}
 
 
 def _bring_libraries(request: Request, binaries: Path) -> None:

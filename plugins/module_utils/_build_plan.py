@@ -65,7 +65,7 @@ class Request:
 
     @property
     def options(self) -> dict[str, str]:
-        return effective_options(self.cmake_options, self.backend, [str(architecture) for architecture in self.architectures])
+        return effective_options(self.cmake_options, self.backend)
 
     @cached_property
     def architectures(self) -> list[Architecture]:

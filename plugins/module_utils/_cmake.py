@@ -14,8 +14,9 @@ from pathlib import Path
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._ninja import STATUS_FORMAT
 
-# Where the sources seem to lie, wherever they really lie: two prefixes give the same bytes.
+# Where the sources and the CUDA toolkit seem to lie, wherever they really lie: two prefixes give the same bytes.
 MAPPED_SOURCE = "/usr/src/llama.cpp"
+MAPPED_TOOLKIT = "/usr/local/cuda"
 
 _DEFAULTS = {
     "CMAKE_BUILD_TYPE": "Release",
@@ -74,12 +75,11 @@ def is_true(value: str) -> bool:
     return upper not in _FALSE and not upper.endswith("-NOTFOUND")
 
 
-def effective_options(user: Mapping[str, object], backend: str, architectures: Sequence[str]) -> dict[str, str]:
+def effective_options(user: Mapping[str, object], backend: str) -> dict[str, str]:
     """The options that decide what is built; ``user``'s come last and win."""
     options = dict(_DEFAULTS)
     if backend == "cuda":
         options.update(_CUDA_DEFAULTS)
-        options[_CUDA_ARCHITECTURES] = ";".join(architectures)
     for name, value in user.items():
         if not _OPTION_NAME.fullmatch(name):
             raise UserError(f"cmake_options: {name!r} is not the name of a CMake option; give it without -D and without a type")
@@ -91,8 +91,9 @@ def effective_options(user: Mapping[str, object], backend: str, architectures: S
 
 @dataclass(frozen=True)
 class Cuda:
-    """The CUDA part of a build: the toolkit's root, what compiles for the CPU, and where the driver's library is found while linking."""
+    """The CUDA part of a build. While linking, ``driver_library`` stands in for the driver's."""
 
+    architectures: Sequence[str]
     root: Path
     host_compiler: str
     driver_library: Path
@@ -133,8 +134,10 @@ def configure_argv(
 def _cuda_definitions(cuda: Cuda, options: Mapping[str, str], prefix_map: str, launcher: str | None) -> dict[str, str]:
     # The programs don't name these libraries themselves, so the linker looks for them where the libraries say: beside them, later.
     search = f"-Wl,-rpath-link,{cuda.root}/lib64 -Wl,-rpath-link,{cuda.driver_library.parent}"
+    prefix_maps = f"{prefix_map} -ffile-prefix-map={cuda.root}={MAPPED_TOOLKIT}"
     linker_flags = ("CMAKE_EXE_LINKER_FLAGS", "CMAKE_SHARED_LINKER_FLAGS")
     return {
+        _CUDA_ARCHITECTURES: ";".join(cuda.architectures),
         "CMAKE_CUDA_COMPILER": f"{cuda.root}/bin/nvcc",
         "CUDAToolkit_ROOT": str(cuda.root),
         CUDA_HOST_COMPILER: cuda.host_compiler,
@@ -142,7 +145,7 @@ def _cuda_definitions(cuda: Cuda, options: Mapping[str, str], prefix_map: str, l
         "CUDA_cuda_driver_LIBRARY": str(cuda.driver_library),
         **({"CMAKE_CUDA_COMPILER_LAUNCHER": launcher} if launcher else {}),
         **{name: f"{options.get(name, '')} {search}".strip() for name in linker_flags},
-        **{rule: _CUDA_COMPILE.format(mode=mode, prefix_map=prefix_map) for rule, mode in _CUDA_COMPILE_RULES.items()},
+        **{rule: _CUDA_COMPILE.format(mode=mode, prefix_map=prefix_maps) for rule, mode in _CUDA_COMPILE_RULES.items()},
     }
 
 

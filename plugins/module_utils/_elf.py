@@ -27,7 +27,9 @@ _SECTION = struct.Struct("<IIQQQQIIQQ")
 _DYNAMIC = struct.Struct("<qQ")
 _SHT_NOBITS, _SHT_DYNAMIC = 8, 6
 _DT_NULL, _DT_NEEDED = 0, 1
-_LONGEST_NAME = 4096  # bytes; a longer one means that the file is damaged
+# Bytes; anything longer means that the file is damaged.
+_LONGEST_NAME = 4096
+_LONGEST_DYNAMIC = 1 << 20
 
 
 class DamagedElfError(ValueError):
@@ -81,6 +83,8 @@ def needed(data: Data) -> list[str]:
         return []
     if dynamic.link >= len(every):
         raise DamagedElfError("the names of the libraries that it needs are missing")
+    if dynamic.size > _LONGEST_DYNAMIC:
+        raise DamagedElfError(f"its dynamic section has {dynamic.size} bytes")
     names = range(every[dynamic.link].offset, every[dynamic.link].offset + every[dynamic.link].size)
     found = []
     for offset in range(dynamic.offset, dynamic.offset + dynamic.size, _DYNAMIC.size):

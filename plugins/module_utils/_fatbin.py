@@ -21,10 +21,9 @@ from ansible_collections.baremetal.llm.plugins.module_utils._elf import DamagedE
 
 # The second one holds the code that is linked on the device.
 _SECTIONS = frozenset({".nv_fatbin", "__nv_relfatbin"})
-_MAGIC = 0xBA55ED50
+_MAGIC = (0xBA55ED50).to_bytes(4, "little")
 _VERSION = 1
-_ALIGNMENT = 8
-_CONTAINER = struct.Struct("<IHHQ")  # magic, version, size of this header, size of the entries
+_CONTAINER = struct.Struct("<4sHHQ")  # magic, version, size of this header, size of the entries
 _ENTRY = struct.Struct("<HHIQIIHHIIIQ")  # kind, version, size of this header, size of the code, …, architecture, …, flags
 _PTX, _CUBIN = 1, 2
 # 120a: all that this very GPU has; 120f: what its family has.
@@ -40,8 +39,10 @@ def _architectures(data: Data, section: Section) -> Iterator[Architecture]:
     offset, end = section.offset, section.offset + section.size
     while end - offset >= _CONTAINER.size:
         magic, version, header_size, size = _CONTAINER.unpack_from(data, offset)
-        if magic == 0:  # the gap before the next container
-            offset += _ALIGNMENT
+        if magic == b"\0\0\0\0":  # the linker's gap before the next container
+            offset = data.find(_MAGIC, offset, end)
+            if offset < 0:
+                return
             continue
         if magic != _MAGIC or version != _VERSION or header_size < _CONTAINER.size:
             raise DamagedElfError(

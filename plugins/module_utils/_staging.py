@@ -21,6 +21,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._fatbin import embed
 from ansible_collections.baremetal.llm.plugins.module_utils._files import sha256_of
 from ansible_collections.baremetal.llm.plugins.module_utils._job import Job
 from ansible_collections.baremetal.llm.plugins.module_utils._ninja import first_error
+from ansible_collections.baremetal.llm.plugins.module_utils._runtime_libraries import DRIVER_LIBRARY
 
 SERVER = "llama-server"
 
@@ -54,6 +55,8 @@ def prove_start(binaries: Path, job: Job, environment: Mapping[str, str]) -> Non
     proof = job.run([str(binaries / SERVER), "--version"], env=environment)
     if proof.rc != 0:
         said = first_error(proof.stdout.splitlines()) or "it said nothing"
+        if DRIVER_LIBRARY in said:
+            said += "; it comes with the NVIDIA driver: install that first, or give a cuda_root, which has something that stands in for it"
         raise UserError(f"the new {SERVER} does not start: {said}", **proof.details())
 
 

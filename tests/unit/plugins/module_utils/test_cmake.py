@@ -47,24 +47,28 @@ def test_is_true(value: str, true: bool) -> None:
 
 
 def test_user_options_win() -> None:
-    options = effective_options({"GGML_NATIVE": False, "X_Y": 1}, "cpu", [])
+    options = effective_options({"GGML_NATIVE": False, "X_Y": 1}, "cpu")
     assert options["GGML_NATIVE"] == "OFF" and options["X_Y"] == "1"
     assert options["LLAMA_BUILD_UI"] == "OFF" and "GGML_CUDA" not in options
 
 
 def test_cuda_options() -> None:
-    options = effective_options({}, "cuda", ["86-real", "120a-real"])
-    assert options["GGML_CUDA"] == "ON" and options["CMAKE_CUDA_ARCHITECTURES"] == "86-real;120a-real"
-    assert options["GGML_CUDA_NCCL"] == "OFF" and effective_options({"GGML_CUDA_NCCL": True}, "cuda", ["86"])["GGML_CUDA_NCCL"] == "ON"
+    options = effective_options({}, "cuda")
+    assert (
+        options["GGML_CUDA"] == "ON"
+        and options["GGML_CUDA_NCCL"] == "OFF"
+        and effective_options({"GGML_CUDA_NCCL": True}, "cuda")["GGML_CUDA_NCCL"] == "ON"
+    )
     with pytest.raises(UserError, match="CMAKE_CUDA_ARCHITECTURES is what cuda_architectures says"):
-        effective_options({"CMAKE_CUDA_ARCHITECTURES": "native"}, "cuda", ["86"])
+        effective_options({"CMAKE_CUDA_ARCHITECTURES": "native"}, "cuda")
 
 
 def test_configure_with_cuda() -> None:
-    cuda = Cuda(Path("/opt/cuda/13.0.3"), "/usr/bin/g++-13", Path("/opt/llama.cpp/work/driver/libcuda.so.1"))
+    cuda = Cuda(["86-real", "120a-real"], Path("/opt/cuda/13.0.3"), "/usr/bin/g++-13", Path("/opt/llama.cpp/work/driver/libcuda.so.1"))
     options = {"CMAKE_EXE_LINKER_FLAGS": "-s"}
     argv = configure_argv(**{**CONFIGURE, "cuda": cuda, "launcher": "/usr/bin/ccache", "options": options})
     defined = dict(argument[2:].split("=", 1) for argument in argv if argument.startswith("-D"))
+    assert defined["CMAKE_CUDA_ARCHITECTURES"] == "86-real;120a-real"
     assert defined["CMAKE_CUDA_COMPILER"] == "/opt/cuda/13.0.3/bin/nvcc" and defined["CUDAToolkit_ROOT"] == "/opt/cuda/13.0.3"
     assert defined["CMAKE_CUDA_HOST_COMPILER"] == "/usr/bin/g++-13" and defined["CMAKE_CUDA_COMPILER_LAUNCHER"] == "/usr/bin/ccache"
     search = "-Wl,-rpath-link,/opt/cuda/13.0.3/lib64 -Wl,-rpath-link,/opt/llama.cpp/work/driver"
@@ -72,12 +76,13 @@ def test_configure_with_cuda() -> None:
     assert defined["CUDA_cuda_driver_LIBRARY"] == "/opt/llama.cpp/work/driver/libcuda.so.1"
     for rule in ("CMAKE_CUDA_COMPILE_OBJECT", "CMAKE_CUDA_COMPILE_WHOLE_COMPILATION"):
         assert "--orig_src_path_name=<OBJECT> -ffile-prefix-map=/opt/llama.cpp/work=/usr/src/llama.cpp" in defined[rule]
+        assert defined[rule].endswith(" -ffile-prefix-map=/opt/cuda/13.0.3=/usr/local/cuda")
 
 
 @pytest.mark.parametrize("name", ["-DX", "X:BOOL", "X=1", "X Y", ""])
 def test_names_that_are_none(name: str) -> None:
     with pytest.raises(UserError, match="cmake_options"):
-        effective_options({name: True}, "cpu", [])
+        effective_options({name: True}, "cpu")
 
 
 def test_configure_with_ninja_and_ccache() -> None:
