@@ -8,6 +8,7 @@ import typing as t
 from ansible.errors import AnsibleFilterError
 from ansible_collections.baremetal.llm.plugins.module_utils._driver_check import driver_due, driver_failures, driver_problems
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
+from ansible_collections.baremetal.llm.plugins.module_utils._problems import errors, failure_message
 
 
 def driver_check(
@@ -22,7 +23,11 @@ def driver_check(
             problems = driver_problems(host, version=str(version or ""), kernel_module=kernel_module or "", manage=manage)
     except UserError as error:
         raise AnsibleFilterError(f"driver_check: {error.msg}") from error
-    return {"due": driver_due(host, manage=manage), "problems": [problem.as_dict() for problem in problems]}
+    return {
+        "due": driver_due(host, manage=manage),
+        "problems": [problem.as_dict() for problem in problems],
+        "message": failure_message(problems) if errors(problems) else "",
+    }
 
 
 class FilterModule:

@@ -118,6 +118,8 @@ class State:
     broken: tuple[str, ...] = ()
     """Those that an interrupted run has left half-installed."""
     held: tuple[str, ...] = ()
+    upgrading: bool = False
+    """Whether there is the record of an upgrade, so that another version beside the driver's may be of one that was cut short."""
 
     @property
     def version(self) -> str | None:
@@ -137,7 +139,12 @@ class State:
 
     @property
     def usable(self) -> bool:
-        return self.version is not None and bool(self.flavours) and not self.broken
+        return self.version is not None and bool(self.flavours) and not self.broken and not self.mixed
+
+    @property
+    def mixed(self) -> bool:
+        target = self.version
+        return self.upgrading and target is not None and any(_differs(name, version, target) for name, version in self.versions.items())
 
 
 def wanted_flavour(wish: Wish, needs: Needs, state: State) -> Flavour:
@@ -240,20 +247,19 @@ def headers_problem(packages: PackageSet, kernel: Kernel, offered: Container[str
     return error("no_kernel_headers", f"The modules have to be compiled for the kernel that runs, and apt has no {name}", newer)
 
 
-def specs(offer: Offer, state: State, offered: Mapping[str, Sequence[str]]) -> list[str]:
-    """What apt is to install: the packages of the set, and with them whatever else of the driver is there and comes in this version."""
+def specs(offer: Offer, flavour: Flavour, state: State, offered: Mapping[str, Sequence[str]]) -> list[str]:
+    """What apt is to install: the packages of the set, and with them whatever else of the driver is there and comes in this version.
+
+    Modules of the other flavour go: apt would keep some of them, since there may be one for each kernel.
+    """
+    leaving = sorted(name for name in state.versions if name not in offer.packages and installed_flavours([name]) == {_other(flavour)})
     wanted = {**offer.packages, **{name: version for name, version in offer.companions.items() if version or name not in state.versions}}
-    for name in state.versions:
+    for name in set(state.versions).difference(leaving):
         exact = next((version for version in offered.get(name, ()) if upstream(version) == offer.version), None)
         if exact:
             wanted.setdefault(name, exact)
     moved = [f"{name}={version}" if version else name for name, version in sorted(wanted.items())]
-    return [*moved, *(name for name in offer.set.kernel if name in offered)]
-
-
-def unwanted_modules(state: State, flavour: Flavour, wanted: Iterable[str]) -> list[str]:
-    """Installed modules of the other flavour. apt would keep some of them, as for each kernel there may be one."""
-    return sorted(name for name in state.versions if name not in wanted and installed_flavours([name]) == {_other(flavour)})
+    return [*moved, *(name for name in offer.set.kernel if name in offered), *(f"{name}-" for name in leaving)]
 
 
 def transaction_problems(changes: Iterable[Change], state: State, target: str, *, held: Iterable[str] = ()) -> Iterator[Problem]:
