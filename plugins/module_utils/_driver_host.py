@@ -283,14 +283,14 @@ class DriverHost:
             yield
 
 
-def state_of(packages: Iterable[apt.Package], *, upgrading: bool) -> State:
+def state_of(packages: Iterable[apt.Package], record: Record | None = None) -> State:
     packages = list(packages)
     driver = [package for package in packages if is_driver_package(package.name)]
     return State(
         versions={package.name: package.version for package in driver},
         broken=tuple(package.name for package in driver if not package.intact),
         held=tuple(package.name for package in driver if package.held),
-        upgrading=upgrading,
+        upgraded_from=record.version if record else None,
     )
 
 

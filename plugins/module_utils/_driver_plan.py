@@ -118,8 +118,8 @@ class State:
     broken: tuple[str, ...] = ()
     """Those that an interrupted run has left half-installed."""
     held: tuple[str, ...] = ()
-    upgrading: bool = False
-    """Whether there is the record of an upgrade, so that another version beside the driver's may be of one that was cut short."""
+    upgraded_from: str | None = None
+    """The version in the record of an upgrade: where it is left beside the new one, the upgrade was cut short."""
 
     @property
     def version(self) -> str | None:
@@ -143,8 +143,8 @@ class State:
 
     @property
     def mixed(self) -> bool:
-        target = self.version
-        return self.upgrading and target is not None and any(_differs(name, version, target) for name, version in self.versions.items())
+        before = self.upgraded_from
+        return before not in (None, self.version) and before in {upstream(version) for version in self.versions.values()}
 
 
 def wanted_flavour(wish: Wish, needs: Needs, state: State) -> Flavour:
@@ -172,9 +172,9 @@ def wanted_version(wish: Wish, needs: Needs, installed: str | None, versions: Se
 
 def needs_offers(wish: Wish, state: State, flavour: Flavour) -> bool:
     """Whether apt has to be asked which drivers there are; a driver that is as it shall be is kept whatever they are."""
-    if not state.usable or not state.has(flavour):
+    if not state.usable:
         return True
-    return wish.upgrade and wish.version != state.version
+    return wish.upgrade and (wish.version != state.version or not state.has(flavour))
 
 
 def version_problems(

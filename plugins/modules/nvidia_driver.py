@@ -173,7 +173,7 @@ message:
   type: str
   returned: with O(state=planned)
 due:
-  description: Whether O(state=present) has something to do, or the host has to be rebooted.
+  description: Whether O(state=present) has something to do, be it to fail, or the host has to be rebooted.
   type: bool
   returned: with O(state=planned)
 reboot_required:
@@ -274,7 +274,7 @@ class NvidiaDriver:
     def look(self) -> None:
         self.installed: list[Package] = self.host.packages()
         self.record = self.host.record()
-        self.state = state_of(self.installed, upgrading=self.record is not None)
+        self.state = state_of(self.installed, self.record)
 
     def run(self) -> dict[str, t.Any]:
         if self.state_wanted == "accepted":
@@ -284,8 +284,9 @@ class NvidiaDriver:
         if self.state_wanted == "planned":
             work = self.work()
             installs = bool(work.arguments) or any(problem.code == "version_not_offered" for problem in work.problems)
-            message = failure_message(work.problems) if errors(work.problems) else ""
-            due = work.due or self.reboot_required()
+            blocked = bool(errors(work.problems))
+            message = failure_message(work.problems) if blocked else ""
+            due = work.due or blocked or self.reboot_required()
             return {**self.result(work, changed=False), "installs": installs, "due": due, "message": message}
         return self.present(self.work)
 

@@ -106,6 +106,7 @@ def test_a_host_that_works_is_asked_once(fake: FakeHost) -> None:
         "installed_version": "580.126.09",
         "kernel_module": "open",
         "reboot_required": False,
+        "pinned_version": None,
     }
 
 
@@ -123,6 +124,7 @@ def test_eight_gpus_without_a_driver(fake: FakeHost) -> None:
         "installed_version": None,
         "kernel_module": "none",
         "reboot_required": False,
+        "pinned_version": None,
     }
 
 
