@@ -9,6 +9,7 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.baremetal.llm.plugins.module_utils._driver_check import driver_due, driver_failures
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._gpu_gate import Wanted, host_problems
+from ansible_collections.baremetal.llm.plugins.module_utils._problems import errors, failure_message
 
 
 def driver_check(
@@ -34,7 +35,11 @@ def driver_check(
             )
     except UserError as error:
         raise AnsibleFilterError(f"driver_check: {error.msg}") from error
-    return {"due": driver_due(host, manage=manage), "problems": [problem.as_dict() for problem in problems]}
+    return {
+        "due": driver_due(host, manage=manage),
+        "problems": [problem.as_dict() for problem in problems],
+        "message": failure_message(problems) if errors(problems) else "",
+    }
 
 
 class FilterModule:

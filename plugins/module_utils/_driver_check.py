@@ -84,7 +84,9 @@ def _still_wrong(host: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _missing(host: Mapping[str, Any], before: Mapping[str, Any]) -> Iterator[Problem]:
-    """GPUs are known by their UUID where they had one, and otherwise by their place on the bus."""
+    """GPUs are known by their UUID where they had one, and otherwise by their place on the bus. While no driver runs, nobody can tell."""
+    if _curable(host):
+        return
     uuids, places = ({gpu[key] for gpu in host["gpus"]} for key in ("uuid", "pci_bus_id"))
     for gpu in before["gpus"]:
         if gpu["uuid"] not in uuids if gpu["uuid"] else gpu["pci_bus_id"] not in places:

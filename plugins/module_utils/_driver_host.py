@@ -140,7 +140,9 @@ class DriverHost:
     def simulate(self, arguments: Sequence[str], pin: str) -> tuple[Completed, list[apt.Change]]:
         """What apt would do if the pin were written."""
         with self._pinned(pin) as options:
-            done = run(["apt-get", "--simulate", *options, *self._install(arguments)], env=_QUIET, timeout=_SECONDS)
+            # What is on hold is seen in the changes, and told better than apt does.
+            argv = ["apt-get", "--simulate", "--allow-change-held-packages", *options, *self._install(arguments)]
+            done = run(argv, env=_QUIET, timeout=_SECONDS)
         return done, apt.parse_simulation(done.stdout) if done.rc == 0 else []
 
     def download_bytes(self, arguments: Sequence[str], pin: str) -> int:
@@ -281,13 +283,14 @@ class DriverHost:
             yield
 
 
-def state_of(packages: Iterable[apt.Package]) -> State:
+def state_of(packages: Iterable[apt.Package], record: Record | None = None) -> State:
     packages = list(packages)
     driver = [package for package in packages if is_driver_package(package.name)]
     return State(
         versions={package.name: package.version for package in driver},
         broken=tuple(package.name for package in driver if not package.intact),
         held=tuple(package.name for package in driver if package.held),
+        upgraded_from=record.version if record else None,
     )
 
 

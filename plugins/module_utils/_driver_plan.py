@@ -118,6 +118,8 @@ class State:
     broken: tuple[str, ...] = ()
     """Those that an interrupted run has left half-installed."""
     held: tuple[str, ...] = ()
+    upgraded_from: str | None = None
+    """The version in the record of an upgrade: where it is left beside the new one, the upgrade was cut short."""
 
     @property
     def version(self) -> str | None:
@@ -137,7 +139,12 @@ class State:
 
     @property
     def usable(self) -> bool:
-        return self.version is not None and bool(self.flavours) and not self.broken
+        return self.version is not None and bool(self.flavours) and not self.broken and not self.mixed
+
+    @property
+    def mixed(self) -> bool:
+        before = self.upgraded_from
+        return before not in (None, self.version) and before in {upstream(version) for version in self.versions.values()}
 
 
 def wanted_flavour(wish: Wish, needs: Needs, state: State) -> Flavour:
@@ -165,9 +172,9 @@ def wanted_version(wish: Wish, needs: Needs, installed: str | None, versions: Se
 
 def needs_offers(wish: Wish, state: State, flavour: Flavour) -> bool:
     """Whether apt has to be asked which drivers there are; a driver that is as it shall be is kept whatever they are."""
-    if not state.usable or not state.has(flavour):
+    if not state.usable:
         return True
-    return wish.upgrade and wish.version != state.version
+    return wish.upgrade and (wish.version != state.version or not state.has(flavour))
 
 
 def version_problems(
@@ -240,20 +247,19 @@ def headers_problem(packages: PackageSet, kernel: Kernel, offered: Container[str
     return error("no_kernel_headers", f"The modules have to be compiled for the kernel that runs, and apt has no {name}", newer)
 
 
-def specs(offer: Offer, state: State, offered: Mapping[str, Sequence[str]]) -> list[str]:
-    """What apt is to install: the packages of the set, and with them whatever else of the driver is there and comes in this version."""
+def specs(offer: Offer, flavour: Flavour, state: State, offered: Mapping[str, Sequence[str]]) -> list[str]:
+    """What apt is to install: the packages of the set, and with them whatever else of the driver is there and comes in this version.
+
+    Modules of the other flavour go: apt would keep some of them, since there may be one for each kernel.
+    """
+    leaving = sorted(name for name in state.versions if name not in offer.packages and installed_flavours([name]) == {_other(flavour)})
     wanted = {**offer.packages, **{name: version for name, version in offer.companions.items() if version or name not in state.versions}}
-    for name in state.versions:
+    for name in set(state.versions).difference(leaving):
         exact = next((version for version in offered.get(name, ()) if upstream(version) == offer.version), None)
         if exact:
             wanted.setdefault(name, exact)
     moved = [f"{name}={version}" if version else name for name, version in sorted(wanted.items())]
-    return [*moved, *(name for name in offer.set.kernel if name in offered)]
-
-
-def unwanted_modules(state: State, flavour: Flavour, wanted: Iterable[str]) -> list[str]:
-    """Installed modules of the other flavour. apt would keep some of them, as for each kernel there may be one."""
-    return sorted(name for name in state.versions if name not in wanted and installed_flavours([name]) == {_other(flavour)})
+    return [*moved, *(name for name in offer.set.kernel if name in offered), *(f"{name}-" for name in leaving)]
 
 
 def transaction_problems(changes: Iterable[Change], state: State, target: str, *, held: Iterable[str] = ()) -> Iterator[Problem]:

@@ -162,7 +162,7 @@ class ReleaseStore:
             sync_directory(directory)
         self.releases.mkdir(mode=0o755, exist_ok=True)
         if self.release(key).exists():
-            os.rename(self.release(key), self.work / "incomplete")
+            self._drop(key)
         os.rename(staged, self.release(key))
         sync_directory(self.releases)
 
@@ -178,11 +178,8 @@ class ReleaseStore:
     def prune(self, keep: int) -> list[str]:
         """Remove the releases that ``keep`` leaves over, then their sources, old logs and names in the history."""
         doomed = prunable(self.history(), self.current_key(), self.release_keys(), keep, self.users())
-        for key in doomed:
-            trash = self.work / f"pruned-{key}"
-            self.work.mkdir(exist_ok=True)
-            os.rename(self.release(key), trash)
-            shutil.rmtree(trash)
+        for key in {*doomed, *self._remains()}:
+            self._drop(key)
         there = self.release_keys()
         self._record([key for key in self.history() if key in there])
         return doomed
@@ -211,6 +208,15 @@ class ReleaseStore:
             return sorted(os.listdir(self.prefix))
         except FileNotFoundError:
             return []
+
+    def _remains(self) -> list[str]:
+        """What a removal that was cut short has left of releases."""
+        return sorted(set(os.listdir(self.releases)).difference(self.release_keys()))
+
+    def _drop(self, key: str) -> None:
+        """Remove a release: without its manifest it is none, however long the rest takes."""
+        (self.release(key) / "manifest.json").unlink(missing_ok=True)
+        shutil.rmtree(self.release(key))
 
     def _recorded(self) -> dict[str, str]:
         """When each release was activated, in that order."""

@@ -168,8 +168,12 @@ installs:
   description: Whether packages are to be installed, so that the repository has to be there and apt's lists have to be new.
   type: bool
   returned: with O(state=planned)
+message:
+  description: The errors of RV(problems) in a text, to fail with; empty where there is none.
+  type: str
+  returned: with O(state=planned)
 due:
-  description: Whether O(state=present) has something to do, or the host has to be rebooted.
+  description: Whether O(state=present) has something to do, be it to fail, or the host has to be rebooted.
   type: bool
   returned: with O(state=planned)
 reboot_required:
@@ -269,8 +273,8 @@ class NvidiaDriver:
 
     def look(self) -> None:
         self.installed: list[Package] = self.host.packages()
-        self.state = state_of(self.installed)
         self.record = self.host.record()
+        self.state = state_of(self.installed, self.record)
 
     def run(self) -> dict[str, t.Any]:
         if self.state_wanted == "accepted":
@@ -280,7 +284,10 @@ class NvidiaDriver:
         if self.state_wanted == "planned":
             work = self.work()
             installs = bool(work.arguments) or any(problem.code == "version_not_offered" for problem in work.problems)
-            return {**self.result(work, changed=False), "installs": installs, "due": work.due or self.reboot_required()}
+            blocked = bool(errors(work.problems))
+            message = failure_message(work.problems) if blocked else ""
+            due = work.due or blocked or self.reboot_required()
+            return {**self.result(work, changed=False), "installs": installs, "due": due, "message": message}
         return self.present(self.work)
 
     # -- states ------------------------------------------------------------------------------------------------------------
@@ -380,11 +387,9 @@ class NvidiaDriver:
         if not headers and (problem := plan.headers_problem(offer.set, kernel, available, names)):
             work.problems.append(problem)
             return
-        wanted = plan.specs(offer, self.state, available)
+        wanted = plan.specs(offer, work.flavour, self.state, available)
         if self.state.usable and work.target == self.state.version and self.state.has(work.flavour):
-            wanted = [spec for spec in wanted if spec.partition("=")[0] not in names]
-        elif self.wish.upgrade:
-            wanted += [f"{name}-" for name in plan.unwanted_modules(self.state, work.flavour, offer.packages)]
+            wanted = [spec for spec in wanted if spec.partition("=")[0].rstrip("-") not in names]
         work.arguments = wanted
 
     def offers(self, distribution: str, kernel: Kernel, flavour: Flavour) -> tuple[list[Offer], dict[str, list[str]]]:
@@ -448,6 +453,8 @@ class NvidiaDriver:
                 )
             )
             return
+        if not work.changes and not self.state.broken:
+            work.arguments = []
         work.problems += plan.transaction_problems(work.changes, self.state, work.target, held=self.state.held)
 
     def obstacles(self, work: Work, packages: PackageSet) -> None:
