@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from ansible_collections.baremetal.llm.plugins.module_utils._command import run
@@ -63,10 +63,10 @@ def _files(directory: Path) -> list[Path]:
     return [path for path in sorted(directory.iterdir()) if path.is_file() and not path.is_symlink()]
 
 
-def _needed(file: Path) -> Iterator[str]:
+def _needed(file: Path) -> list[str]:
     try:
         with mapped(file) as data:
-            yield from needed(data) if data is not None else []
+            return needed(data) if data is not None else []
     except DamagedElfError as error:
         raise UserError(f"{file} is damaged: {error}", path=str(file)) from error
 
