@@ -76,6 +76,7 @@ sanity: setup-dev ## ansible-test sanity
 	tools/sanity
 
 unit: setup-dev ## pytest tests/unit
+	@tools/need modinfo=kmod
 	python -m pytest tests/unit
 
 docs: setup-dev ## write the pages of modules, plugins and roles anew from their sources
@@ -86,8 +87,8 @@ docs: setup-dev ## write the pages of modules, plugins and roles anew from their
 RANGE := tests/range/range
 MOLECULE := MOLECULE_GLOB='extensions/molecule/*/molecule.yml' molecule --base-config extensions/molecule/config.yml
 
-.PHONY: demo demo-down molecule integration bench
-molecule integration bench: export PATH := $(CURDIR)/$(BIN):$(PATH)
+.PHONY: demo demo-down molecule integration test-cuda bench
+molecule integration test-cuda bench: export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 test: molecule integration
 
@@ -105,6 +106,10 @@ molecule: setup-dev setup-range ## the life of the quickstart host, on Debian 12
 integration: setup-dev setup-range ## pytest tests/integration: faults, bad input, secrets, on hosts booted from that snapshot
 	@tools/need g++=g++ cmake=cmake ninja=ninja-build ccache=ccache git=git pip3=python3-pip
 	python -m pytest tests/integration
+
+test-cuda: setup-dev setup-range ## all of llama.cpp compiled for the GPU of each host class: 20 to 25 minutes each on 2 cores, so not in `test`
+	@tools/need gcc=gcc
+	python -m pytest tests/cuda
 
 bench: setup-dev setup-range ## the figures of benchmarks/: site.yml on the demo's host, and two compiles of llama.cpp on this machine
 	@tools/need g++=g++ cmake=cmake ninja=ninja-build ccache=ccache pip3=python3-pip

@@ -104,6 +104,15 @@ def test_unattended_upgrades_leave_it_alone(scene: Scene) -> None:
     assert scene.versions() == (OLD, OLD)
 
 
+def test_a_check_predicts_the_change_and_makes_none(scene: Scene) -> None:
+    before, pid = scene.state(), main_pid(scene.host)
+    run = scene.host.play(UPGRADE, scene.wanted(NEW), "--check", "--diff")
+    assert run.rc == 0, run.output
+    assert run.task("Install the wanted driver, with a way back").changed
+    assert f"install nvidia-driver-cuda {NEW}" in run.output or f"nvidia-driver-cuda={NEW}" in run.output
+    assert (scene.state(), main_pid(scene.host)) == (before, pid)
+
+
 def test_a_new_driver_with_the_same_release(scene: Scene) -> None:
     built = scene.host.run("readlink", "/opt/llama.cpp/current")
     run = scene.host.play(UPGRADE, scene.wanted(NEW))
