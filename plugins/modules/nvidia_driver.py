@@ -326,8 +326,9 @@ class NvidiaDriver:
     # -- deciding ----------------------------------------------------------------------------------------------------------
 
     def way_back(self) -> Work:
-        assert self.record is not None
         record = self.record
+        if record is None:
+            raise AssertionError("there is a way back as long as there is a record")
         work = Work(record.version, Flavour(record.kernel_module), unfinished=self.unfinished())
         if dict(self.state.versions) != dict(record.packages) or self.state.broken:
             leaving = sorted(f"{name}-" for name in self.state.versions if name not in record.packages)
@@ -371,7 +372,8 @@ class NvidiaDriver:
 
     def arguments(self, work: Work, distribution: str, kernel: Kernel, found: list[Offer], available: dict[str, list[str]]) -> None:
         """What apt is to install: all of it, or what is missing, or nothing."""
-        assert work.target is not None
+        if work.target is None:
+            raise AssertionError("without a target there is nothing to do")
         names = {package.name for package in self.installed}
         headers = self.host.has_headers(kernel)
         if self.state.usable and work.target == self.state.version and self.state.has(work.flavour):
@@ -458,7 +460,8 @@ class NvidiaDriver:
         work.problems += plan.transaction_problems(work.changes, self.state, work.target, held=self.state.held)
 
     def obstacles(self, work: Work, packages: PackageSet) -> None:
-        assert work.target is not None
+        if work.target is None:
+            raise AssertionError("without a target there is nothing to do")
         download = self.host.download_bytes(work.arguments, files.pin_text(work.target))
         boot_free, initramfs = self.host.boot_space()
         work.problems += plan.space_problems(boot_free, initramfs, self.host.var_space(), download, dkms=packages.dkms)
@@ -500,7 +503,8 @@ class NvidiaDriver:
 
     def begin(self, work: Work) -> None:
         """Write down what there is, once, and keep it: an upgrade that was begun before goes on from where that one came."""
-        assert work.target is not None
+        if work.target is None:
+            raise AssertionError("without a target there is nothing to do")
         if self.record is None:
             missing = self.host.keep(self.state.versions)
             self.record = Record(
