@@ -131,6 +131,16 @@ class ReleaseStore:
             users[key] = process
         return users
 
+    def overview(self) -> list[dict[str, object]]:
+        """Each release with what it was built for and what needs it, in the order of their keys."""
+        users = self.users()
+        found = []
+        for key in self.release_keys():
+            inputs = (self.manifest(key) or {}).get("inputs")
+            built_for = {name: inputs.get(name) if isinstance(inputs, Mapping) else None for name in ("backend", "toolkit")}
+            found.append({"build_key": key, **built_for, "used_by": users.get(key)})
+        return found
+
     def executed_by(self) -> list[str]:
         """The processes that run a program of a release."""
         return [process for _key, process in self._executed()]

@@ -252,6 +252,25 @@ manifest:
       description: The sha256 of each file under RV(bin_dir).
       type: dict
       returned: when the release is there
+releases:
+  description: The releases that are there.
+  returned: with O(state=planned)
+  type: list
+  elements: dict
+  contains:
+    build_key:
+      description: Its key.
+      type: str
+    backend:
+      description: What it computes on.
+      type: str
+    toolkit:
+      description: The version of the CUDA toolkit that it was built with. Null with the CPU backend.
+      type: str
+    used_by:
+      description: The process or the unit that needs it. Null where nothing does.
+      type: str
+      sample: process 4711 (llama-server of inference-tiny.service)
 due:
   description: Whether O(state=present) would build or activate something.
   returned: with O(state=planned)
@@ -394,7 +413,7 @@ def main() -> None:
     result = result_of(outcome, request.prefix)
     if planned:
         # What is missing will be installed before it is missed.
-        module.exit_json(**{**result, "changed": False, "due": outcome.changed})
+        module.exit_json(**{**result, "changed": False, "due": outcome.changed, "releases": ReleaseStore(request.prefix).overview()})
     for warning in outcome.warnings:
         module.warn(warning)
     module.exit_json(**result, diff=diff_of(outcome, request.prefix))
