@@ -29,7 +29,12 @@ from ansible_collections.baremetal.llm.plugins.module_utils._driver_plan import 
 from ansible_collections.baremetal.llm.plugins.module_utils._driver_record import Record
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._files import read_text_or_none, sync_directory, write_atomic
-from ansible_collections.baremetal.llm.plugins.module_utils._nvidia_driver import library_version, parse_proc_version
+from ansible_collections.baremetal.llm.plugins.module_utils._nvidia_driver import (
+    Flavour,
+    ModuleVersion,
+    library_version,
+    parse_proc_version,
+)
 
 STATE_DIRECTORY = "var/lib/baremetal-llm"
 _RECORD = f"{STATE_DIRECTORY}/driver-upgrade.json"
@@ -90,9 +95,12 @@ class DriverHost:
         asked = run(["apt-cache", "madison", "--", *names], timeout=_SECONDS) if names else None
         return apt.parse_madison(asked.stdout if asked else "")
 
-    def loaded_version(self) -> str | None:
-        loaded = parse_proc_version(self._read("proc/driver/nvidia/version"))
-        return loaded.version if loaded else self._read("sys/module/nvidia/version").strip() or None
+    def loaded_module(self) -> ModuleVersion | None:
+        """The module that runs; of a flavour that is not known where only its version is told."""
+        if loaded := parse_proc_version(self._read("proc/driver/nvidia/version")):
+            return loaded
+        version = self._read("sys/module/nvidia/version").strip()
+        return ModuleVersion(version, Flavour.NONE) if version else None
 
     def nouveau(self) -> bool:
         return (self._root / "sys/module/nouveau").exists()

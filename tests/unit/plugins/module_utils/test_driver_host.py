@@ -81,7 +81,9 @@ def test_a_damaged_record_is_not_obeyed(text: str, tmp_path: Path) -> None:
 
 
 def test_package_files_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    programs(tmp_path, monkeypatch, dpkg="echo amd64", apt_get='[ "$2" = libcuda1=580.95.05-1 ] && echo deb >libcuda1_580.95.05-1_amd64.deb')
+    programs(
+        tmp_path, monkeypatch, dpkg="echo amd64", apt_get='[ "$2" = libcuda1=580.95.05-1 ] && echo deb >libcuda1_580.95.05-1_amd64.deb'
+    )
     put(tmp_path, "var/cache/apt/archives/nvidia-smi_1%3a580.95.05-1_amd64.deb", "cached")
     host = DriverHost(tmp_path)
     packages = {"libcuda1": "580.95.05-1", "nvidia-smi": "1:580.95.05-1", "nvidia-modprobe": "580.95.05-1"}
@@ -212,11 +214,11 @@ def test_another_program_that_installs_is_waited_for(tmp_path: Path, monkeypatch
 
 def test_headers_and_versions(tmp_path: Path) -> None:
     host, kernel = DriverHost(tmp_path), Kernel("6.1.0-40-amd64")
-    assert not host.has_headers(kernel) and host.loaded_version() is None and not host.nouveau()
+    assert not host.has_headers(kernel) and host.loaded_module() is None and not host.nouveau()
     (tmp_path / "lib/modules/6.1.0-40-amd64/build").mkdir(parents=True)
     put(tmp_path, "sys/module/nvidia/version", "580.95.05\n")
     put(tmp_path, "sys/module/nouveau/refcnt")
-    assert host.has_headers(kernel) and host.loaded_version() == "580.95.05" and host.nouveau()
+    assert host.has_headers(kernel) and host.loaded_module() == ("580.95.05", "none") and host.nouveau()
 
 
 def test_the_state_of_the_packages() -> None:
