@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,24 @@ def test_files_are_written_and_read_back(tmp_path: Path) -> None:
     assert (tmp_path / pin.PIN).stat().st_mode & 0o777 == 0o644
     assert pin.pinned_version("") is None
     assert "Pin-Priority: 1000" in pin.pin_text("580.126.09")
+
+
+@pytest.mark.parametrize(
+    ("package", "stays"),
+    [
+        ("libcuda1", True),
+        ("libcuda1:i386", True),
+        ("libegl-nvidia0", True),
+        ("nvidia-kernel-open-dkms", True),
+        ("linux-modules-nvidia-580-server-generic", True),
+        ("libcudart12", False),  # of a toolkit
+        ("linux-image-amd64", False),
+    ],
+)
+def test_packages_that_unattended_upgrades_leaves_alone(package: str, stays: bool) -> None:
+    """As it reads the list: regular expressions for re.match."""
+    listed = re.findall(r'^    "(.+)";$', pin.blacklist_text(), re.MULTILINE)
+    assert any(re.match(expression, package) for expression in listed) is stays
 
 
 def test_the_record(tmp_path: Path) -> None:
