@@ -130,7 +130,7 @@ def check(
     if completed.rc != 0:
         last_lines = (completed.stderr.strip() or completed.stdout.strip()).splitlines()
         reason = last_lines[-1].strip() if last_lines else "it said nothing"
-        raise UserError(f"{what or completed.argv[0]} failed (rc {completed.rc}): {reason}", **completed.details())
+        raise UserError(f"{what or completed.argv[0]} failed (rc {completed.rc}): {without_credentials(reason)}", **completed.details())
     return completed
 
 

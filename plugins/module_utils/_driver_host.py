@@ -18,6 +18,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 from ansible_collections.baremetal.llm.plugins.module_utils import _driver_apt as apt
@@ -28,7 +29,12 @@ from ansible_collections.baremetal.llm.plugins.module_utils._driver_plan import 
 from ansible_collections.baremetal.llm.plugins.module_utils._driver_record import Record
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._files import read_text_or_none, sync_directory, write_atomic
-from ansible_collections.baremetal.llm.plugins.module_utils._nvidia_driver import library_version, parse_proc_version
+from ansible_collections.baremetal.llm.plugins.module_utils._nvidia_driver import (
+    Flavour,
+    ModuleVersion,
+    library_version,
+    parse_proc_version,
+)
 
 STATE_DIRECTORY = "var/lib/baremetal-llm"
 _RECORD = f"{STATE_DIRECTORY}/driver-upgrade.json"
@@ -64,9 +70,8 @@ class DriverHost:
         return name
 
     def packages(self) -> list[apt.Package]:
-        native = check(["dpkg", "--print-architecture"], timeout=_SECONDS).stdout.strip()
         # Without a package that matches it says so with an exit status, so that is not looked at.
-        return apt.parse_packages(run(["dpkg-query", "--show", f"--showformat={apt.DPKG_FORMAT}"], timeout=_SECONDS).stdout, native)
+        return apt.parse_packages(run(["dpkg-query", "--show", f"--showformat={apt.DPKG_FORMAT}"], timeout=_SECONDS).stdout, self._native)
 
     def interrupted(self) -> bool:
         """Whether dpkg was killed before it had written down what it did."""
@@ -90,9 +95,12 @@ class DriverHost:
         asked = run(["apt-cache", "madison", "--", *names], timeout=_SECONDS) if names else None
         return apt.parse_madison(asked.stdout if asked else "")
 
-    def loaded_version(self) -> str | None:
-        loaded = parse_proc_version(self._read("proc/driver/nvidia/version"))
-        return loaded.version if loaded else self._read("sys/module/nvidia/version").strip() or None
+    def loaded_module(self) -> ModuleVersion | None:
+        """The module that runs; of a flavour that is not known where only its version is told."""
+        if loaded := parse_proc_version(self._read("proc/driver/nvidia/version")):
+            return loaded
+        version = self._read("sys/module/nvidia/version").strip()
+        return ModuleVersion(version, Flavour.NONE) if version else None
 
     def nouveau(self) -> bool:
         return (self._root / "sys/module/nouveau").exists()
@@ -106,7 +114,9 @@ class DriverHost:
 
     def installed_since_boot(self, names: Iterable[str]) -> bool:
         """Whether the files of one of these packages came after the first process of this boot was started."""
-        lists = (path for name in names for path in (self._root / "var/lib/dpkg/info").glob(f"{name.partition(':')[0]}*.list"))
+        info = self._root / "var/lib/dpkg/info"
+        plain = {name.partition(":")[0] for name in names}
+        lists = (path for name in plain for pattern in (f"{name}.list", f"{name}:*.list") for path in info.glob(pattern))
         started = self._boot_time()
         return any(path.stat().st_ctime > started for path in lists)
 
@@ -208,21 +218,20 @@ class DriverHost:
         return [self._kept(name, version) or f"{name}={version}" for name, version in sorted(packages.items())]
 
     def _kept(self, name: str, version: str) -> str | None:
-        plain = name.partition(":")[0]
-        architectures = (name.partition(":")[2] or "*",)
-        found = [
-            path
-            for architecture in architectures
-            for path in (self._root / _ARCHIVES).glob(f"{plain}_{_escaped(version)}_{architecture}.deb")
-        ]
-        return str(found[0]) if found else None
+        found = self._package_file(self._root / _ARCHIVES, name, version)
+        return str(found) if found else None
+
+    def _package_file(self, directory: Path, name: str, version: str) -> Path | None:
+        """The file of a package; one without an architecture in its name is of this host's own, or of all."""
+        plain, _colon, foreign = name.partition(":")
+        names = (f"{plain}_{_escaped(version)}_{architecture}.deb" for architecture in ([foreign] if foreign else [self._native, "all"]))
+        return next((directory / name for name in names if (directory / name).is_file()), None)
 
     def _fetch(self, name: str, version: str, directory: Path) -> bool:
-        cached = (self._root / "var/cache/apt/archives").glob(f"{name.partition(':')[0]}_{_escaped(version)}_*.deb")
         with tempfile.TemporaryDirectory(dir=directory) as temporary:
-            if run(["apt-get", "download", f"{name}={version}"], cwd=temporary, env=_QUIET, timeout=None).rc == 0:
-                cached = Path(temporary).glob("*.deb")
-            for path in cached:
+            downloaded = run(["apt-get", "download", f"{name}={version}"], cwd=temporary, env=_QUIET, timeout=None).rc == 0
+            path = self._package_file(Path(temporary) if downloaded else self._root / "var/cache/apt/archives", name, version)
+            if path:
                 partial = Path(temporary) / f"{path.name}.copy"
                 shutil.copyfile(path, partial)
                 with partial.open("rb") as copied:
@@ -233,6 +242,11 @@ class DriverHost:
         return False
 
     # -- helpers ---------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _native(self) -> str:
+        """As Debian calls this host's architecture: `amd64`."""
+        return check(["dpkg", "--print-architecture"], timeout=_SECONDS).stdout.strip()
 
     def _read(self, path: str) -> str:
         with contextlib.suppress(OSError):

@@ -69,21 +69,6 @@ _OTHERS = (
     "libnvidia-egl-*",
 )
 
-# Regular expressions from the start of the name, as unattended-upgrades takes them.
-UNATTENDED = (
-    "nvidia-",
-    "libnvidia-",
-    "cuda-drivers",
-    "libcuda",
-    "libnvcuvid",
-    "libnvoptix",
-    "firmware-nvidia-",
-    "linux-modules-nvidia-",
-    "linux-objects-nvidia-",
-    "linux-signatures-nvidia-",
-    "xserver-xorg-video-nvidia",
-)
-
 # The packages whose version is the driver's, most telling first: the libraries that programs load, then the kernel modules.
 _TELLING = (
     r"libnvidia-compute(-\d+(-server)?)?",

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 
-from ansible_collections.baremetal.llm.plugins.module_utils._driver_packages import GLOBS, UNATTENDED
+from ansible_collections.baremetal.llm.plugins.module_utils._driver_packages import GLOBS
 
 PIN = "etc/apt/preferences.d/baremetal-llm-nvidia-driver"
 # Sorted behind 50unattended-upgrades, whose list it adds to.
@@ -35,8 +35,8 @@ def pinned_version(text: str) -> str | None:
 
 
 def blacklist_text() -> str:
-    """apt.conf adds the entries of several files to one list."""
-    entries = "".join(f'    "{expression}";\n' for expression in UNATTENDED)
+    """apt.conf adds the entries of several files to one list: of regular expressions that match from the start of a name."""
+    entries = "".join(f'    "{glob.rstrip("*")}";\n' for glob in GLOBS)
     return (
         "// A driver that is upgraded while it runs leaves no program a GPU until the next boot. Written by baremetal.llm.nvidia_driver.\n"
         f"Unattended-Upgrade::Package-Blacklist {{\n{entries}}};\n"

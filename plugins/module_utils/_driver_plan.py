@@ -262,7 +262,13 @@ def specs(offer: Offer, flavour: Flavour, state: State, offered: Mapping[str, Se
     return [*moved, *(name for name in offer.set.kernel if name in offered), *(f"{name}-" for name in leaving)]
 
 
-def transaction_problems(changes: Iterable[Change], state: State, target: str, *, held: Iterable[str] = ()) -> Iterator[Problem]:
+def versions_after(versions: Mapping[str, str], changes: Iterable[Change]) -> dict[str, str]:
+    """The packages of the driver once apt has done this."""
+    moved = {change.name: change.new for change in changes if is_driver_package(change.name)}
+    return {name: version for name, version in {**versions, **moved}.items() if version is not None}
+
+
+def transaction_problems(changes: Iterable[Change], state: State, target: str) -> Iterator[Problem]:
     """What speaks against what apt would do."""
     changes = list(changes)
     if foreign := [change for change in changes if change.new is None and not is_driver_package(change.name)]:
@@ -278,8 +284,8 @@ def transaction_problems(changes: Iterable[Change], state: State, target: str, *
             f"With NVIDIA driver {target}, apt would install {', '.join(f'{change.name} {change.new}' for change in mixed)}",
             "Look for other pins below /etc/apt/preferences.d and remove them; the packages of a driver only work with their own version",
         )
-    if on_hold := sorted({change.name for change in changes} & set(held)):
-        yield held_problem(on_hold)
+    if on_hold := sorted({change.name for change in changes} & set(state.held)):
+        yield _held_problem(on_hold)
     touched = {change.name for change in changes}
     behind = [name for name, version in state.versions.items() if name not in touched and _differs(name, version, target)]
     if behind:
@@ -290,8 +296,7 @@ def transaction_problems(changes: Iterable[Change], state: State, target: str, *
         )
 
 
-def held_problem(names: Iterable[str]) -> Problem:
-    names = sorted(names)
+def _held_problem(names: Sequence[str]) -> Problem:
     return error(
         "on_hold",
         f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} on hold, so apt would not change the driver as a whole",

@@ -354,7 +354,7 @@ def ensure_absent(store: ToolkitStore, version: str, *, check_mode: bool) -> Out
         raise UserError(f"version: {version!r} is not a version; write it like 13.0.3")
     store.check_prefix()
     store.check_own(version)
-    outcome = Outcome(store.is_there(version), store.packages(version), {})
+    outcome = Outcome(store.is_there(version) or store.has_remains(), store.packages(version), {})
     if outcome.changed and not check_mode:
         store.check_writable()
         with store.locked():

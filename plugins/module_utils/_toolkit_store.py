@@ -86,6 +86,10 @@ class ToolkitStore:
         root = os.fspath(self.root(version))
         return [name for name, size in known.items() if _size(f"{root}/{name}") != size]
 
+    def has_remains(self) -> bool:
+        """Whether a removal was cut short, once the toolkit was out of sight."""
+        return any(self.work.glob("old-*"))
+
     # Changing it; the caller holds the lock
 
     def locked(self) -> AbstractContextManager[int]:

@@ -312,10 +312,9 @@ class NvidiaDriver:
         return self.result(work, changed=changed)
 
     def accepted(self) -> dict[str, t.Any]:
-        record = self.record
+        record, self.record = self.record, None
         if record and not self.check_mode:
             self.host.drop_record()
-            self.record = None
         return self.result(Work(self.state.version, self.state.flavour or Flavour.NONE), changed=record is not None)
 
     def reverted(self) -> dict[str, t.Any]:
@@ -457,7 +456,7 @@ class NvidiaDriver:
             return
         if not work.changes and not self.state.broken:
             work.arguments = []
-        work.problems += plan.transaction_problems(work.changes, self.state, work.target, held=self.state.held)
+        work.problems += plan.transaction_problems(work.changes, self.state, work.target)
 
     def obstacles(self, work: Work, packages: PackageSet) -> None:
         if work.target is None:
@@ -541,18 +540,27 @@ class NvidiaDriver:
     def unfinished(self) -> bool:
         return self.host.interrupted() or any(not package.intact for package in self.installed)
 
-    def reboot_required(self) -> bool:
-        loaded, installed = self.host.loaded_version(), self.state.version
-        if installed is None or loaded == installed:
-            return False
-        # One that was there before the host was booted and does not run has another reason not to.
-        return loaded is not None or self.host.installed_since_boot(self.state.versions)
+    def reboot_required(self, coming: Work | None = None) -> bool:
+        """``coming`` is what would be installed now."""
+        loaded = self.host.loaded_module()
+        version, flavours = (coming.target, {coming.flavour}) if coming else (self.state.version, self.state.flavours)
+        if loaded is None or version is None:
+            # One that was there before the host was booted and does not run has another reason not to.
+            return coming is not None or (version is not None and self.host.installed_since_boot(self.state.versions))
+        return loaded.version != version or (bool(flavours) and loaded.flavour not in {Flavour.NONE, *flavours})
 
-    def shown(self) -> list[str]:
-        return [f"{name}={version}" for name, version in sorted(self.state.versions.items())]
+    def shown(self, changes: t.Iterable[Change] = ()) -> list[str]:
+        """The packages that are there, or will be after these changes."""
+        return [f"{name}={version}" for name, version in sorted(plan.versions_after(self.state.versions, changes).items())]
+
+    def previous_version(self, *, installing: bool) -> str | None:
+        if self.record is None and installing and self.wish.upgrade:
+            return self.state.version  # as it will be recorded
+        return self.record.version if self.record else None
 
     def result(self, work: Work, *, changed: bool) -> dict[str, t.Any]:
-        installing = self.check_mode and bool(work.arguments)
+        """In check mode as it would be afterwards; a plan is of what is there, in any mode."""
+        installing = self.check_mode and self.state_wanted != "planned" and bool(work.arguments)
         before, after = transaction_diff(work.changes)
         diffs = [{"before_header": "packages", "after_header": "packages", "before": before, "after": after}] if work.changes else []
         diffs += [
@@ -568,12 +576,12 @@ class NvidiaDriver:
             "changed": changed,
             "installed_version": work.target if installing else self.state.version,
             "target_version": work.target,
-            "previous_version": self.record.version if self.record else None,
+            "previous_version": self.previous_version(installing=installing),
             "kernel_module": work.flavour.value,
-            "packages": self.shown(),
+            "packages": self.shown(work.changes if installing else ()),
             "changes": [str(change) for change in work.changes],
             "offered": work.offered,
-            "reboot_required": installing or self.reboot_required(),
+            "reboot_required": self.reboot_required(work if installing else None),
             "problems": [problem.as_dict() for problem in work.problems],
             "diff": diffs,
         }

@@ -91,12 +91,14 @@ def gpu_host(
     programs: t.Mapping[str, int] | None = None,
     snapshot: str | None = None,
     distribution: str | None = None,
+    binds: t.Sequence[str] = (),
     alias: str = "quickstart",
     **options: t.Any,
 ) -> t.Iterator[GpuHost]:
     """A host of its own with these GPUs (see `range gpus --help`), called ``alias`` in the inventory; the rest as for `Deployment`."""
     origin = [f"--from={snapshot}"] if snapshot else []
     origin += [f"--distribution={distribution}"] if distribution else []
+    origin += [f"--bind={bind}" for bind in binds]
     with tempfile.TemporaryDirectory(prefix=f"{name}-") as directory:
         try:
             _range("up", name, *origin)

@@ -118,7 +118,11 @@ def driver(upstream: str, kernel: str) -> list[Package]:
             recommends="=nvidia-kernel-dkms|=nvidia-kernel-open-dkms",
         ),
         package("firmware-nvidia-gsp", "NVIDIA GSP firmware", files={f"usr/lib/firmware/nvidia/{upstream}/gsp_ga10x.bin": File()}),
-        package("nvidia-modprobe", "utility to load NVIDIA kernel modules and create device nodes"),
+        package(
+            "nvidia-modprobe",
+            "utility to load NVIDIA kernel modules and create device nodes",
+            files={"usr/bin/nvidia-modprobe": _program("nvidia-modprobe")},
+        ),
         package("nvidia-kernel-support", "NVIDIA binary kernel module support files", "=nvidia-modprobe"),
         package(
             "nvidia-persistenced",

@@ -43,6 +43,10 @@ def test_credentials_of_urls_are_masked() -> None:
         without_credentials("git fetch https://me:secret@host/x and ssh://git@host/y")
         == "git fetch https://***@host/x and ssh://***@host/y"
     )
+    with pytest.raises(UserError) as caught:
+        check(["sh", "-c", "echo cannot read https://me:secret@host/x >&2; exit 1"])
+    assert caught.value.msg == "sh failed (rc 1): cannot read https://***@host/x"
+    assert "secret" not in str(caught.value.details["stderr"])
 
 
 def test_follow_hands_over_lines_as_they_come() -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,24 @@ def test_files_are_written_and_read_back(tmp_path: Path) -> None:
     assert "Pin-Priority: 1000" in pin.pin_text("580.126.09")
 
 
+@pytest.mark.parametrize(
+    ("package", "stays"),
+    [
+        ("libcuda1", True),
+        ("libcuda1:i386", True),
+        ("libegl-nvidia0", True),
+        ("nvidia-kernel-open-dkms", True),
+        ("linux-modules-nvidia-580-server-generic", True),
+        ("libcudart12", False),  # of a toolkit
+        ("linux-image-amd64", False),
+    ],
+)
+def test_packages_that_unattended_upgrades_leaves_alone(package: str, stays: bool) -> None:
+    """As it reads the list: regular expressions for re.match."""
+    listed = re.findall(r'^    "(.+)";$', pin.blacklist_text(), re.MULTILINE)
+    assert any(re.match(expression, package) for expression in listed) is stays
+
+
 def test_the_record(tmp_path: Path) -> None:
     host = DriverHost(tmp_path)
     assert host.record() is None
@@ -81,7 +100,9 @@ def test_a_damaged_record_is_not_obeyed(text: str, tmp_path: Path) -> None:
 
 
 def test_package_files_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    programs(tmp_path, monkeypatch, apt_get='[ "$2" = libcuda1=580.95.05-1 ] && echo deb >libcuda1_580.95.05-1_amd64.deb')
+    programs(
+        tmp_path, monkeypatch, dpkg="echo amd64", apt_get='[ "$2" = libcuda1=580.95.05-1 ] && echo deb >libcuda1_580.95.05-1_amd64.deb'
+    )
     put(tmp_path, "var/cache/apt/archives/nvidia-smi_1%3a580.95.05-1_amd64.deb", "cached")
     host = DriverHost(tmp_path)
     packages = {"libcuda1": "580.95.05-1", "nvidia-smi": "1:580.95.05-1", "nvidia-modprobe": "580.95.05-1"}
@@ -93,6 +114,20 @@ def test_package_files_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         "nvidia-modprobe=580.95.05-1",
         str(kept / "nvidia-smi_1%3a580.95.05-1_amd64.deb"),
     ]
+
+
+def test_files_of_a_package_for_two_architectures_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    programs(tmp_path, monkeypatch, dpkg="echo amd64", apt_get="exit 100")
+    for architecture in ("arm64", "i386", "amd64"):  # whichever the directory happens to list first
+        put(tmp_path, f"var/cache/apt/archives/libcuda1_580.95.05-1_{architecture}.deb", architecture)
+    put(tmp_path, "var/cache/apt/archives/firmware-nvidia-gsp_580.95.05-1_all.deb")
+    host = DriverHost(tmp_path)
+    packages = dict.fromkeys(["firmware-nvidia-gsp", "libcuda1", "libcuda1:i386"], "580.95.05-1")
+    assert host.keep(packages) == []
+    kept = [Path(file) for file in host.arguments_to_install(packages)]
+    assert [file.name.rpartition("_")[2] for file in kept] == ["all.deb", "amd64.deb", "i386.deb"]
+    assert [file.read_text("utf-8") for file in kept] == ["", "amd64", "i386"]
+    assert host.arguments_to_install({"firmware-nvidia-gsp:i386": "580.95.05-1"}) == ["firmware-nvidia-gsp:i386=580.95.05-1"]
 
 
 def test_the_pin_is_simulated_before_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,6 +194,8 @@ def test_what_was_installed_since_this_boot(tmp_path: Path) -> None:
     put(tmp_path, "proc/1/stat", stat)
     put(tmp_path, "proc/stat", "cpu 1\nbtime 1000\n")
     assert host.installed_since_boot(["libcuda1"]) and not host.installed_since_boot(["nvidia-smi"])
+    put(tmp_path, "var/lib/dpkg/info/nvidia-driver-pinning-580.list")
+    assert not host.installed_since_boot(["nvidia-driver"])
     put(tmp_path, "proc/stat", "cpu 1\nbtime 99999999999\n")
     assert not host.installed_since_boot(["libcuda1"])
 
@@ -196,11 +233,11 @@ def test_another_program_that_installs_is_waited_for(tmp_path: Path, monkeypatch
 
 def test_headers_and_versions(tmp_path: Path) -> None:
     host, kernel = DriverHost(tmp_path), Kernel("6.1.0-40-amd64")
-    assert not host.has_headers(kernel) and host.loaded_version() is None and not host.nouveau()
+    assert not host.has_headers(kernel) and host.loaded_module() is None and not host.nouveau()
     (tmp_path / "lib/modules/6.1.0-40-amd64/build").mkdir(parents=True)
     put(tmp_path, "sys/module/nvidia/version", "580.95.05\n")
     put(tmp_path, "sys/module/nouveau/refcnt")
-    assert host.has_headers(kernel) and host.loaded_version() == "580.95.05" and host.nouveau()
+    assert host.has_headers(kernel) and host.loaded_module() == ("580.95.05", "none") and host.nouveau()
 
 
 def test_the_state_of_the_packages() -> None:

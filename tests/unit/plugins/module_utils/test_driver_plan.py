@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -221,7 +222,7 @@ def test_headers_of_the_kernel_that_runs() -> None:
     ],
 )
 def test_what_speaks_against_a_transaction(changes: list[Change], held: tuple[str, ...], found: list[str]) -> None:
-    assert codes(plan.transaction_problems(changes, driver(), "590.48.01", held=held)) == found
+    assert codes(plan.transaction_problems(changes, replace(driver(), held=held), "590.48.01")) == found
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,14 @@ def test_the_last_one_takes_the_prefix_with_it(installed: ToolkitStore) -> None:
     assert not installed.prefix.exists()
 
 
+def test_a_removal_that_was_cut_short_is_finished(installed: ToolkitStore) -> None:
+    installed.work.mkdir()
+    os.rename(installed.root(VERSION), installed.work / f"old-{VERSION}")
+    assert ensure_absent(installed, VERSION, check_mode=True).changed
+    assert ensure_absent(installed, VERSION, check_mode=False).changed
+    assert not installed.prefix.exists() and not ensure_absent(installed, VERSION, check_mode=False).changed
+
+
 @pytest.mark.parametrize("version", ["../../etc", "13.0.3/..", "", ".baremetal-llm"])
 def test_absent_takes_versions_only(store: ToolkitStore, version: str) -> None:
     with pytest.raises(UserError, match=r"is not a version; write it like 13\.0\.3"):

@@ -15,6 +15,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._command import Comp
 from ansible_collections.baremetal.llm.plugins.module_utils._driver_apt import Change, Package
 from ansible_collections.baremetal.llm.plugins.module_utils._driver_packages import Kernel
 from ansible_collections.baremetal.llm.plugins.module_utils._driver_record import Record
+from ansible_collections.baremetal.llm.plugins.module_utils._nvidia_driver import Flavour, ModuleVersion
 from ansible_collections.baremetal.llm.plugins.modules import nvidia_driver
 
 OPEN_SET = ("libcuda1", "nvidia-driver-cuda", "nvidia-kernel-open-dkms", "nvidia-persistenced")
@@ -29,6 +30,7 @@ class Host:
         self.versions = list(offered)
         self.files: dict[str, str] = {}
         self.loaded: str | None = None
+        self.loaded_flavour = Flavour.OPEN
         self.saved: Record | None = None
         self.unpacked: set[str] = set()
         self.is_interrupted = False
@@ -76,8 +78,8 @@ class Host:
     def has_headers(self, kernel: Kernel) -> bool:
         return False
 
-    def loaded_version(self) -> str | None:
-        return self.loaded
+    def loaded_module(self) -> ModuleVersion | None:
+        return ModuleVersion(self.loaded, self.loaded_flavour) if self.loaded else None
 
     def installed_since_boot(self, names: object) -> bool:
         return bool(self.done)
@@ -247,6 +249,39 @@ def test_an_upgrade_and_both_its_ends(run: Any) -> None:
     assert run(host, state="accepted")["changed"] and host.saved is None
     assert not run(host, state="accepted")["changed"]
     assert not run(host, state="reverted")["changed"]
+
+
+@pytest.mark.parametrize(
+    ("loaded", "flavour", "required"),
+    [
+        ("580.95.05", Flavour.OPEN, True),
+        ("580.95.05", Flavour.PROPRIETARY, False),
+        ("580.95.05", Flavour.NONE, False),  # nobody can tell
+        ("590.48.01", Flavour.PROPRIETARY, True),
+        (None, Flavour.NONE, False),
+    ],
+)
+def test_modules_that_do_not_run_need_a_reboot(loaded: str | None, flavour: Flavour, required: bool, run: Any) -> None:
+    closed = {name.replace("nvidia-kernel-open-dkms", "nvidia-kernel-dkms"): version for name, version in driver("580.95.05").items()}
+    host = Host(closed, VERSIONS, files=pinned("580.95.05"), loaded=loaded, loaded_flavour=flavour)
+    assert run(host)["reboot_required"] is required
+
+
+def test_check_mode_tells_what_will_be_there(run: Any) -> None:
+    """Each state: checked, then done, with the same answer."""
+    host = Host(driver("580.95.05", "libnvidia-ml1"), VERSIONS, files=pinned("580.95.05"), loaded="580.95.05")
+    told = ("changed", "installed_version", "target_version", "previous_version", "kernel_module", "packages", "reboot_required")
+    upgrade = {"version": "590", "upgrade": True}
+    for arguments in (upgrade, {"state": "reverted"}, upgrade, {"state": "accepted"}):
+        before = run(host, check=True, state="planned", **upgrade)
+        assert (before["installed_version"], before["packages"]) == (host.installed["libcuda1"][:-2], packages(host))
+        checked, done = (run(host, check=check, **arguments) for check in (True, False))
+        assert [checked[key] for key in told] == [done[key] for key in told]
+        assert done["packages"] == packages(host)
+
+
+def packages(host: Host) -> list[str]:
+    return [f"{name}={version}" for name, version in sorted(host.installed.items()) if name != HEADERS]
 
 
 def test_a_download_that_fails_leaves_the_pin_where_it_is(run: Any) -> None:
