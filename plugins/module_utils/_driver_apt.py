@@ -89,8 +89,8 @@ def parse_simulation(text: str) -> list[Change]:
 
 
 def parse_download_bytes(text: str) -> int:
-    """From ``apt-get --print-uris``: what is still to be fetched."""
-    sizes = re.findall(r"^'[^']+' \S+ (\d+)(?: |$)", text, re.MULTILINE)
+    """From ``apt-get --print-uris``: what is still to be fetched, and not only read where it lies."""
+    sizes = re.findall(r"^'(?!file:)[^']+' \S+ (\d+)(?: |$)", text, re.MULTILINE)
     return sum(int(size) for size in sizes)
 
 

@@ -39,6 +39,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._nvidia_driver impor
 STATE_DIRECTORY = "var/lib/baremetal-llm"
 _RECORD = f"{STATE_DIRECTORY}/driver-upgrade.json"
 _ARCHIVES = f"{STATE_DIRECTORY}/driver-upgrade"
+_APT_CACHE = "var/cache/apt/archives"
 _SECURE_BOOT = "sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
 # Where DKMS keeps the key that it signs with, on Debian and on Ubuntu.
 _SIGNING_KEYS = ("var/lib/dkms/mok.pub", "var/lib/shim-signed/mok/MOK.der")
@@ -203,15 +204,26 @@ class DriverHost:
         sync_directory(self._root / STATE_DIRECTORY)
         shutil.rmtree(self._root / _ARCHIVES, ignore_errors=True)
 
+    def missing(self, packages: Mapping[str, str]) -> list[str]:
+        """Of which of these no package file is kept."""
+        return [f"{name}={version}" for name, version in sorted(packages.items()) if self._kept(name, version) is None]
+
     def keep(self, packages: Mapping[str, str]) -> list[str]:
         """Keep the package files of what is installed, and tell for which ones that was not possible."""
         directory = self._root / _ARCHIVES
         directory.mkdir(parents=True, exist_ok=True, mode=0o755)
-        missing = []
-        for name, version in sorted(packages.items()):
-            if self._kept(name, version) is None and not self._fetch(name, version, directory):
-                missing.append(f"{name}={version}")
-        return missing
+        if missing := self.missing(packages):
+            with tempfile.TemporaryDirectory(dir=directory) as temporary:
+                # At once, for every apt-get reads all of its lists. If it does not know one of them it brings none.
+                if run(["apt-get", "download", *missing], cwd=temporary, env=_QUIET, timeout=None).rc != 0:
+                    for one in missing:
+                        run(["apt-get", "download", one], cwd=temporary, env=_QUIET, timeout=None)
+                for one in missing:
+                    name, _equals, version = one.partition("=")
+                    found = self._package_file(Path(temporary), name, version) or self._package_file(self._root / _APT_CACHE, name, version)
+                    if found:
+                        self._keep_file(found, directory, Path(temporary, "copy"))
+        return self.missing(packages)
 
     def arguments_to_install(self, packages: Mapping[str, str]) -> list[str]:
         """The kept files, or else the versions by name."""
@@ -224,22 +236,16 @@ class DriverHost:
     def _package_file(self, directory: Path, name: str, version: str) -> Path | None:
         """The file of a package; one without an architecture in its name is of this host's own, or of all."""
         plain, _colon, foreign = name.partition(":")
-        names = (f"{plain}_{_escaped(version)}_{architecture}.deb" for architecture in ([foreign] if foreign else [self._native, "all"]))
+        escaped = version.replace(":", "%3a")
+        names = (f"{plain}_{escaped}_{architecture}.deb" for architecture in ([foreign] if foreign else [self._native, "all"]))
         return next((directory / name for name in names if (directory / name).is_file()), None)
 
-    def _fetch(self, name: str, version: str, directory: Path) -> bool:
-        with tempfile.TemporaryDirectory(dir=directory) as temporary:
-            downloaded = run(["apt-get", "download", f"{name}={version}"], cwd=temporary, env=_QUIET, timeout=None).rc == 0
-            path = self._package_file(Path(temporary) if downloaded else self._root / "var/cache/apt/archives", name, version)
-            if path:
-                partial = Path(temporary) / f"{path.name}.copy"
-                shutil.copyfile(path, partial)
-                with partial.open("rb") as copied:
-                    os.fsync(copied.fileno())
-                os.replace(partial, directory / path.name)
-                sync_directory(directory)
-                return True
-        return False
+    def _keep_file(self, path: Path, directory: Path, partial: Path) -> None:
+        shutil.copyfile(path, partial)
+        with partial.open("rb") as copied:
+            os.fsync(copied.fileno())
+        os.replace(partial, directory / path.name)
+        sync_directory(directory)
 
     # -- helpers ---------------------------------------------------------------------------------------------------------
 
@@ -306,11 +312,6 @@ def state_of(packages: Iterable[apt.Package], record: Record | None = None) -> S
         held=tuple(package.name for package in driver if package.held),
         upgraded_from=record.version if record else None,
     )
-
-
-def _escaped(version: str) -> str:
-    """As in the names of package files."""
-    return version.replace(":", "%3a")
 
 
 def _names(directory: Path) -> list[str]:

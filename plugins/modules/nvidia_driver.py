@@ -74,10 +74,12 @@ options:
     description:
       - V(present) installs the driver, finishes what was interrupted, and writes pin and lists.
       - V(planned) changes nothing and does not fail, and tells what V(present) would do and what speaks against it.
+      - V(downloaded) fetches what V(present) would install and, with O(upgrade=true), the package files of what is installed, for the way
+        back. So what takes long with a slow network is done while the services still run.
       - V(accepted) ends an upgrade, so that there is no way back any more.
       - V(reverted) puts back the driver from before an upgrade that is not accepted. Without one it does nothing.
     type: str
-    choices: [planned, present, accepted, reverted]
+    choices: [planned, downloaded, present, accepted, reverted]
     default: present
 notes:
   - The packages are handled with C(apt-get) itself, since M(ansible.builtin.apt) cannot tell what it would do before it does it.
@@ -112,6 +114,12 @@ EXAMPLES = r"""
     state: planned
   register: plan
 
+- name: Fetch its packages, and those for the way back, before the services are stopped
+  baremetal.llm.nvidia_driver:
+    version: 590.48.01
+    upgrade: true
+    state: downloaded
+
 - name: Upgrade, with a way back
   baremetal.llm.nvidia_driver:
     version: 590.48.01
@@ -128,7 +136,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 installed_version:
-  description: The version that is installed after this, or null. With O(state=planned), the one that is now.
+  description: The version that is installed after this, or null. With O(state=planned) and O(state=downloaded), the one that is now.
   type: str
   returned: always
   sample: 580.126.09
@@ -154,7 +162,7 @@ packages:
   returned: always
   sample: [nvidia-driver-cuda=580.126.09-1, nvidia-kernel-open-dkms=580.126.09-1]
 changes:
-  description: What apt does, or would do.
+  description: What apt does, or would do. With O(state=downloaded), what it would do then.
   type: list
   elements: str
   returned: always
@@ -288,6 +296,8 @@ class NvidiaDriver:
             message = failure_message(work.problems) if blocked else ""
             due = work.due or blocked or self.reboot_required()
             return {**self.result(work, changed=False), "installs": installs, "due": due, "message": message}
+        if self.state_wanted == "downloaded":
+            return self.downloaded()
         return self.present(self.work)
 
     # -- states ------------------------------------------------------------------------------------------------------------
@@ -310,6 +320,22 @@ class NvidiaDriver:
             self.check_outcome(work)
         changed = bool(work.arguments or work.files) or (unfinished and (self.check_mode or before != self.installed))
         return self.result(work, changed=changed)
+
+    def downloaded(self) -> dict[str, t.Any]:
+        work = self.work()
+        demand(work)
+        # apt fetches nothing while dpkg is interrupted, and that is for `present` to finish.
+        if not work.arguments or work.target is None or work.unfinished:
+            return self.result(work, changed=False)
+        text = files.pin_text(work.target)
+        leaving = self.state.versions if self.wish.upgrade and self.record is None else {}
+        before = (self.host.missing(leaving), self.host.download_bytes(work.arguments, text))
+        if self.check_mode:
+            return self.result(work, changed=any(before))
+        if leaving:
+            self.keep(work)
+        self.host.download(work.arguments, text)
+        return self.result(work, changed=before != (self.host.missing(leaving), self.host.download_bytes(work.arguments, text)))
 
     def accepted(self) -> dict[str, t.Any]:
         record, self.record = self.record, None
@@ -505,7 +531,7 @@ class NvidiaDriver:
         if work.target is None:
             raise AssertionError("without a target there is nothing to do")
         if self.record is None:
-            missing = self.host.keep(self.state.versions)
+            self.keep(work)
             self.record = Record(
                 version=self.state.version or "",
                 kernel_module=(self.state.flavour or work.flavour).value,
@@ -516,16 +542,18 @@ class NvidiaDriver:
                 boot_id=self.host.boot_id(),
                 time=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             )
-            if missing:
-                work.problems.append(
-                    warning(
-                        "cannot_go_back",
-                        f"apt no longer has the package files of {', '.join(missing)}: there is no way back to {self.record.version}",
-                        "Keep a mirror of the repository that has them, if that matters",
-                    )
-                )
         self.record = self.record.towards(work.target)
         self.host.write_record(self.record)
+
+    def keep(self, work: Work) -> None:
+        if missing := self.host.keep(self.state.versions):
+            work.problems.append(
+                warning(
+                    "cannot_go_back",
+                    f"apt no longer has the package files of {', '.join(missing)}: there is no way back to {self.state.version}",
+                    "Keep a mirror of the repository that has them, if that matters",
+                )
+            )
 
     def check_outcome(self, work: Work) -> None:
         if work.arguments and (self.state.version != work.target or self.state.broken):
@@ -560,7 +588,7 @@ class NvidiaDriver:
 
     def result(self, work: Work, *, changed: bool) -> dict[str, t.Any]:
         """In check mode as it would be afterwards; a plan is of what is there, in any mode."""
-        installing = self.check_mode and self.state_wanted != "planned" and bool(work.arguments)
+        installing = self.check_mode and self.state_wanted not in ("planned", "downloaded") and bool(work.arguments)
         before, after = transaction_diff(work.changes)
         diffs = [{"before_header": "packages", "after_header": "packages", "before": before, "after": after}] if work.changes else []
         diffs += [
@@ -583,7 +611,7 @@ class NvidiaDriver:
             "offered": work.offered,
             "reboot_required": self.reboot_required(work if installing else None),
             "problems": [problem.as_dict() for problem in work.problems],
-            "diff": diffs,
+            "diff": [] if self.state_wanted == "downloaded" else diffs,
         }
 
 
@@ -611,7 +639,7 @@ def main() -> t.NoReturn:
             "toolkit_version": {"type": "str", "default": ""},
             "upgrade": {"type": "bool", "default": False},
             "lock_timeout": {"type": "int", "default": 300},
-            "state": {"type": "str", "choices": ["planned", "present", "accepted", "reverted"], "default": "present"},
+            "state": {"type": "str", "choices": ["planned", "downloaded", "present", "accepted", "reverted"], "default": "present"},
         },
         supports_check_mode=True,
     )

@@ -115,6 +115,7 @@ def test_download_size() -> None:
         "Need to get 53.1 kB of archives.\n"
         "'http://deb.example.org/debian/pool/main/h/hello/hello_2.10-3_amd64.deb' hello_2.10-3_amd64.deb 53080 MD5Sum:d04c2e9639dee67a\n"
         "'http://deb.example.org/debian/pool/main/h/hi/hi_1_all.deb' hi_1_all.deb 20 \n"
+        "'file:/srv/mirror/./ho_1_all.deb' ho_1_all.deb 4000 SHA256:d04c2e9639dee67a\n"
     )
     assert parse_download_bytes(text) == 53100
     assert parse_download_bytes("") == 0

@@ -130,6 +130,18 @@ def test_files_of_a_package_for_two_architectures_are_told_apart(tmp_path: Path,
     assert host.arguments_to_install({"firmware-nvidia-gsp:i386": "580.95.05-1"}) == ["firmware-nvidia-gsp:i386=580.95.05-1"]
 
 
+def test_package_files_are_fetched_at_once_and_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fetch = 'echo "$@" >>"$SEEN"; shift; for a; do echo deb >"${a%%=*}_${a#*=}_amd64.deb"; done'
+    programs(tmp_path, monkeypatch, apt_get=fetch)
+    seen = tmp_path / "seen"
+    monkeypatch.setenv("SEEN", str(seen))
+    host, packages = DriverHost(tmp_path), {"libcuda1": "580.95.05-1", "nvidia-modprobe": "580.95.05-1"}
+    assert host.missing(packages) == ["libcuda1=580.95.05-1", "nvidia-modprobe=580.95.05-1"]
+    assert host.keep(packages) == host.keep(packages) == host.missing(packages) == []
+    assert seen.read_text("utf-8") == "download libcuda1=580.95.05-1 nvidia-modprobe=580.95.05-1\n"
+    assert host.missing({"libcuda1:i386": "580.95.05-1"}) == ["libcuda1:i386=580.95.05-1"]
+
+
 def test_the_pin_is_simulated_before_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     programs(tmp_path, monkeypatch, apt_get='for a; do case $a in *parts=*) cat "${a#*=}"/*;; esac; done >"$SEEN"; echo "$@" >>"$SEEN"')
     seen = tmp_path / "seen"

@@ -157,6 +157,9 @@ class Host:
     def mark_automatic(self, names: Sequence[str]) -> None:
         self.done.append(f"auto {' '.join(names)}")
 
+    def missing(self, packages: Mapping[str, str]) -> list[str]:
+        return [] if "keep" in self.done else list(packages)
+
     def keep(self, packages: Mapping[str, str]) -> list[str]:
         self.done.append("keep")
         return ["libcuda1=580.95.05-1"] if self.fails == "keep" else []
@@ -282,6 +285,32 @@ def test_check_mode_tells_what_will_be_there(run: Any) -> None:
 
 def packages(host: Host) -> list[str]:
     return [f"{name}={version}" for name, version in sorted(host.installed.items()) if name != HEADERS]
+
+
+def test_what_an_upgrade_needs_is_fetched_before(run: Any) -> None:
+    host = Host(driver("580.95.05"), VERSIONS, files=pinned("580.95.05"), loaded="580.95.05")
+    wanted = {"version": "590", "upgrade": True, "state": "downloaded"}
+    predicted = run(host, check=True, **wanted)
+    assert (predicted["changed"], predicted["installed_version"], predicted["reboot_required"]) == (True, "580.95.05", False)
+    assert host.done == [] and predicted["diff"] == []
+    result = run(host, **wanted)
+    assert (result["changed"], result["target_version"], result["installed_version"]) == (True, "590.48.01", "580.95.05")
+    assert host.done == ["keep", "download"] and host.saved is None and host.files == pinned("580.95.05")
+    assert not run(host, **wanted)["changed"]
+    host.done = []
+    assert not run(host, version="580", state="downloaded")["changed"] and host.done == []
+
+
+@pytest.mark.parametrize(("arguments", "code"), [({}, "other_version"), ({"upgrade": True}, "version_not_offered")])
+def test_what_is_refused_is_not_fetched(arguments: dict[str, bool], code: str, run: Any) -> None:
+    host = Host(driver("580.95.05"), VERSIONS, files=pinned("580.95.05"))
+    result = run(host, version="590.99.99", state="downloaded", **arguments)
+    assert result["failed"] and code in codes(result) and host.done == []
+
+
+def test_nothing_is_fetched_while_dpkg_is_interrupted(run: Any) -> None:
+    host = cut_short()
+    assert not run(host, version="590", upgrade=True, state="downloaded")["changed"] and host.done == []
 
 
 def test_a_download_that_fails_leaves_the_pin_where_it_is(run: Any) -> None:
