@@ -85,7 +85,6 @@ def test_nvidia_smi_comes_with_the_driver_package_and_knows_its_version() -> Non
     compile(text, "nvidia-smi", "exec")
 
 
-@pytest.mark.skipif(not shutil.which("modinfo", path="/usr/sbin:/sbin:/usr/bin:/bin"), reason="needs kmod")
 @pytest.mark.parametrize(
     ("version", "flavour", "licence", "kernel"),
     [
