@@ -290,6 +290,11 @@ def transaction_problems(changes: Iterable[Change], state: State, target: str, *
         )
 
 
+def changes_driver(changes: Iterable[Change]) -> bool:
+    """Whether another driver is there afterwards. The headers of a kernel, which may be all that is missing, make none."""
+    return any(is_driver_package(change.name) for change in changes)
+
+
 def held_problem(names: Iterable[str]) -> Problem:
     names = sorted(names)
     return error(

@@ -569,7 +569,7 @@ class NvidiaDriver:
             "packages": self.shown(),
             "changes": [str(change) for change in work.changes],
             "offered": work.offered,
-            "reboot_required": installing or self.reboot_required(),
+            "reboot_required": (installing and (not work.changes or plan.changes_driver(work.changes))) or self.reboot_required(),
             "problems": [problem.as_dict() for problem in work.problems],
             "diff": diffs,
         }

@@ -225,6 +225,14 @@ def test_what_speaks_against_a_transaction(changes: list[Change], held: tuple[st
 
 
 @pytest.mark.parametrize(
+    ("names", "does"),
+    [(["linux-headers-6.1.0-41-amd64"], False), (["dkms", "nvidia-driver-cuda"], True), (["libcuda1:amd64"], True), ([], False)],
+)
+def test_what_makes_another_driver(names: list[str], does: bool) -> None:
+    assert plan.changes_driver(Change(name, None, "1") for name in names) is does
+
+
+@pytest.mark.parametrize(
     ("boot_free", "initramfs", "var_free", "download", "dkms", "found"),
     [
         (200, 60, 4000, 400, True, []),
