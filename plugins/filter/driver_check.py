@@ -21,7 +21,9 @@ def driver_check(
     upgrade: bool = False,
     gpus: t.Sequence[t.Mapping[str, object]] = (),
     toolkit_version: t.Any = "",
-    cuda_architectures: t.Sequence[str] = (),
+    cuda_architectures: t.Sequence[str] | str = (),
+    needs_gpu: bool = False,
+    toolkit_source: str = "",
 ) -> dict[str, t.Any]:
     if not isinstance(host, t.Mapping) or "driver" not in host:
         raise AnsibleFilterError("driver_check: the input has to be what the module gpu_info returned")
@@ -29,10 +31,19 @@ def driver_check(
         if before is not None:
             problems = driver_failures(host, before, version=str(version), kernel_module=kernel_module or "")
         else:
-            problems = host_problems(
-                host,
-                Wanted(gpus, str(version or ""), kernel_module or "", manage, upgrade, str(toolkit_version or ""), cuda_architectures),
+            wanted = Wanted(
+                gpus=gpus,
+                driver_version=str(version or ""),
+                kernel_module=kernel_module or "",
+                manage=manage,
+                upgrade=upgrade,
+                needs_gpu=needs_gpu,
+                toolkit_version=str(toolkit_version or ""),
+                toolkit_source=toolkit_source,
+                # As Ansible takes a text for a list.
+                cuda_architectures=cuda_architectures.split(",") if isinstance(cuda_architectures, str) else cuda_architectures,
             )
+            problems = host_problems(host, wanted)
     except UserError as error:
         raise AnsibleFilterError(f"driver_check: {error.msg}") from error
     return {

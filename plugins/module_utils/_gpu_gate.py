@@ -9,16 +9,30 @@ Note: this module_util is private and not part of the collection's public interf
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.baremetal.llm.plugins.module_utils._cuda_plan import plan_for
+from ansible_collections.baremetal.llm.plugins.module_utils._cuda_toolkits import find, parse_toolkit_version
+from ansible_collections.baremetal.llm.plugins.module_utils._cuda_wheels import WHEELS
 from ansible_collections.baremetal.llm.plugins.module_utils._driver_check import driver_problems
-from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem
+from ansible_collections.baremetal.llm.plugins.module_utils._gpu_names import identify
+from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, error, errors
 
-# What a host that only builds for the GPUs of others may lack.
-_OF_USE_ONLY = frozenset({"no_gpu"})
+# The plan speaks of the parameters of cuda_plan, which the inventory has under these names.
+_VARIABLES = {
+    "gpus": "nvidia_driver_gpus",
+    "driver_version": "nvidia_driver_version",
+    "toolkit_version": "cuda_toolkit_version",
+    "cuda_architectures": "llama_cpp_cuda_architectures",
+}
+_PARAMETER = re.compile(rf"\b({'|'.join(_VARIABLES)})\b")
+# Of these, the plan says which toolkits would do, and not where to say so.
+_ANOTHER_TOOLKIT = frozenset({"toolkit_too_old", "toolkit_too_new", "toolkit_newer_than_driver"})
+# Why a host has no GPU to use, where it has none: to gpu_info no error, since not every host needs one.
+_NOT_THERE = frozenset({"no_gpu", "gpu_passed_through"})
 
 
 @dataclass(frozen=True)
@@ -33,34 +47,102 @@ class Wanted:
     """Whether the driver is this collection's to install."""
     upgrade: bool = False
     """Whether a driver that is installed is to be changed for the wanted one."""
+    needs_gpu: bool = False
+    """Whether there is nothing to do here without one, found or named."""
     toolkit_version: str = ""
     """Empty where nothing is to be compiled for the GPUs."""
+    toolkit_source: str = ""
+    """As the role cuda_toolkit takes it: what `pypi` has is known."""
     cuda_architectures: Sequence[str] = ()
 
 
 def host_problems(host: Mapping[str, Any], wanted: Wanted) -> list[Problem]:
     """Everything that has to be put right before anything is changed on ``host``, which is what gpu_info returned."""
-    return list(dict.fromkeys([*_of_driver(host, wanted), *_of_plan(host, wanted)]))
+    if not_understood := list(_not_understood(wanted)):
+        return not_understood
+    return list(dict.fromkeys([*_of_driver(host, wanted), *_of_gpus(host, wanted)]))
 
 
-def _of_driver(host: Mapping[str, Any], wanted: Wanted) -> Iterator[Problem]:
+def _not_understood(wanted: Wanted) -> Iterator[Problem]:
+    checks = (
+        ("nvidia_driver_version", wanted.driver_version, r"\d{3}|\d+\.\d+(\.\d+)?", "580.126.09, or 580 for the newest of that branch"),
+        ("nvidia_driver_kernel_module", wanted.kernel_module, "open|proprietary", "open or proprietary"),
+        ("cuda_toolkit_version", wanted.toolkit_version, r"\d+(\.\d+)+", "13.0.3"),
+    )
+    for variable, value, pattern, like in checks:
+        if value and not re.fullmatch(pattern, value, re.ASCII):
+            yield error("not_understood", f"{variable} is {value!r}, which means nothing here", f"Write it like {like}, or leave it empty")
+
+
+def _of_driver(host: Mapping[str, Any], wanted: Wanted) -> Sequence[Problem]:
     version, flavour = ("", "") if wanted.upgrade else (wanted.driver_version, wanted.kernel_module)
-    for problem in driver_problems(host, version=version, kernel_module=flavour, manage=wanted.manage):
-        if not (wanted.gpus and problem.code in _OF_USE_ONLY):
-            yield problem
+    return driver_problems(host, version=version, kernel_module=flavour, manage=wanted.manage)
 
 
-def _of_plan(host: Mapping[str, Any], wanted: Wanted) -> Sequence[Problem]:
+def _of_gpus(host: Mapping[str, Any], wanted: Wanted) -> Sequence[Problem]:
     gpus = wanted.gpus or host["gpus"]
     if not gpus:
-        return ()
-    there = host["driver"]
+        return [_no_gpu(host["problems"])] if wanted.needs_gpu else []
+    if not wanted.gpus and (unknown := [_unknown(gpu) for gpu in host["gpus"] if not _is_known(gpu)]):
+        return unknown
+    problems = _of_plan(gpus, host["driver"], wanted)
+    return problems if errors(problems) else [*problems, *_of_packages(wanted)]
+
+
+def _is_known(gpu: Mapping[str, Any]) -> bool:
+    return bool(gpu.get("compute_capability") or identify(gpu["name"] or ""))
+
+
+def _no_gpu(found: Iterable[Mapping[str, str]]) -> Problem:
+    why = "; ".join(problem["message"] for problem in found if problem["code"] in _NOT_THERE)
+    return error(
+        "no_gpu",
+        f"{why or 'No NVIDIA GPU is in this host'}, and llama_cpp_backend is cuda",
+        "Set llama_cpp_backend to cpu for this host, or check the seat and power of its card, or the passthrough to a virtual machine; "
+        "where it only compiles for the GPUs of other hosts, name those in nvidia_driver_gpus",
+    )
+
+
+def _unknown(gpu: Mapping[str, Any]) -> Problem:
+    where = f"The GPU at {gpu['pci_bus_id']} with the PCI id {gpu['pci_id']}"
+    return error(
+        "gpu_unknown",
+        f"{where} is none that this collection knows, and without a driver nothing tells its compute capability",
+        "Set nvidia_driver_gpus to all GPUs of this host, such as [{compute_capability: '12.0'}], as NVIDIA's table of CUDA GPUs has it; "
+        "or install a driver yourself, which tells it",
+    )
+
+
+def _of_plan(gpus: Sequence[Mapping[str, object]], there: Mapping[str, Any], wanted: Wanted) -> list[Problem]:
     stays = there["installed_version"] is not None and not wanted.upgrade
     flavour = there["kernel_module"] if stays else wanted.kernel_module
-    return plan_for(
+    plan = plan_for(
         gpus,
         toolkit_version=wanted.toolkit_version,
         driver_version=there["installed_version"] if stays else wanted.driver_version,
         driver_kernel_module=flavour or None,
         cuda_architectures=wanted.cuda_architectures,
-    ).problems
+    )
+    return [_in_words_of_the_inventory(problem) for problem in plan.problems]
+
+
+def _of_packages(wanted: Wanted) -> Iterator[Problem]:
+    version = wanted.toolkit_version
+    if version and wanted.toolkit_source == "pypi" and version not in WHEELS:
+        toolkit = find(parse_toolkit_version(version))
+        packaged = toolkit is not None and toolkit.pypi
+        elsewhere = "" if packaged else ", or cuda_toolkit_source to apt, which takes it from NVIDIA's own repository"
+        yield error(
+            "toolkit_not_packaged",
+            f"cuda_toolkit_version is {version}, and cuda_toolkit_source is pypi, which has {', '.join(WHEELS)} only",
+            f"Set cuda_toolkit_version to one of these{elsewhere}",
+        )
+
+
+def _in_words_of_the_inventory(problem: Problem) -> Problem:
+    where = f" ({_VARIABLES['toolkit_version']})" if problem.code in _ANOTHER_TOOLKIT else ""
+    return replace(problem, message=_with_variables(problem.message), remedy=_with_variables(problem.remedy) + where)
+
+
+def _with_variables(text: str) -> str:
+    return _PARAMETER.sub(lambda match: _VARIABLES[match[1]], text)

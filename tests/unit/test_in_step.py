@@ -87,6 +87,15 @@ def test_llama_cpp_builds_with_the_toolkit_that_cuda_toolkit_installs(given: dic
     known = toolkit["cuda_toolkit_version"] if toolkit["cuda_toolkit_source"] == "pypi" else ""
     assert engine["llama_cpp_cuda_version"] == known
     assert load("roles/cuda_toolkit/defaults/main.yml")["cuda_toolkit_version"] in WHEELS
+    # What is checked before anything is touched is what is installed then; of a toolkit that is there, only what is said of it is known.
+    checked = {
+        name: value for name, value in load("roles/nvidia_driver/vars/main.yml").items() if "driver_co" in name or "driver_to" in name
+    }
+    templar = Templar(
+        variables={**{name: trust_as_template(str(value)) for name, value in checked.items()}, **given, "llama_cpp_backend": "cuda"}
+    )
+    known = "" if given.get("cuda_toolkit_source") == "existing" else toolkit["cuda_toolkit_version"]
+    assert str(templar.template(trust_as_template("{{ __nvidia_driver_toolkit }}"))) == str(known)
 
 
 @pytest.mark.parametrize("page", markdown_files())

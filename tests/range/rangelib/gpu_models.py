@@ -46,6 +46,9 @@ MODELS = {
     "rtx5090": Model("NVIDIA GeForce RTX 5090", "2b85", "12.0", 32607, flavours=("open",), display=True),
     "rtxpro6000": Model("NVIDIA RTX PRO 6000 Blackwell Server Edition", "2bb5", "12.0", 97887, "204e", flavours=("open",)),
 }
+# One that came after everything that is written down about GPUs: only its driver knows what it is.
+UNKNOWN = "unknown"
+MODELS[UNKNOWN] = Model("NVIDIA RTX 9999", "ffff", "12.0", 32607, flavours=("open",), display=True)
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from ansible_collections.baremetal.llm.plugins.module_utils._gpu_names import identify
 from ansible_collections.baremetal.llm.plugins.module_utils._nvidia_driver import required_flavour
 from ansible_collections.baremetal.llm.plugins.module_utils._pci_gpus import model_of
 from ansible_collections.baremetal.llm.tests.range.rangelib import gpu_repository
 from ansible_collections.baremetal.llm.tests.range.rangelib.errors import RangeError
-from ansible_collections.baremetal.llm.tests.range.rangelib.gpu_models import MODELS, SLOTS, Model, cards
+from ansible_collections.baremetal.llm.tests.range.rangelib.gpu_models import MODELS, SLOTS, UNKNOWN, Model, cards
 from ansible_collections.baremetal.llm.tests.range.rangelib.gpu_packages import (
     BROKEN,
     COMPUTE,
@@ -30,13 +31,21 @@ from ansible_collections.baremetal.llm.tests.range.rangelib.gpu_packages import 
 KERNEL = "6.1.0-41-amd64"
 
 
-@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+KNOWN = {name: model for name, model in MODELS.items() if name != UNKNOWN}
+
+
+@pytest.mark.parametrize("model", KNOWN.values(), ids=KNOWN)
 def test_a_model_is_what_the_collection_knows_by_its_pci_id(model: Model) -> None:
     known = model_of(model.device, model.subdevice)
     assert known is not None
     assert (known.name, known.compute_capability) == (model.name, model.compute_capability)
     required = required_flavour(model.compute_capability, model.name)
     assert model.flavours == ((required.value,) if required else ("open", "proprietary"))
+
+
+def test_nobody_knows_the_unknown_one() -> None:
+    unknown = MODELS[UNKNOWN]
+    assert (model_of(unknown.device, unknown.subdevice), identify(unknown.name)) == (None, None)
 
 
 def test_cards_keep_their_uuid() -> None:

@@ -62,6 +62,20 @@ def test_before(found: dict[str, Any], arguments: dict[str, Any], due: bool, cod
     assert bool(checked["message"]) == bool(codes)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "codes"),
+    [
+        ({"needs_gpu": True}, ["no_gpu"]),
+        ({"needs_gpu": True, "gpus": [GPU], "toolkit_version": 13.0, "toolkit_source": "pypi"}, ["toolkit_not_packaged"]),
+        ({"needs_gpu": True, "gpus": [GPU], "cuda_architectures": "native"}, ["architecture_invalid"]),
+        ({"needs_gpu": True, "gpus": [GPU], "cuda_architectures": "86-real,89-real"}, []),
+    ],
+)
+def test_what_the_inventory_asks_for(arguments: dict[str, Any], codes: list[str]) -> None:
+    checked = driver_check(host(None, None, None, "none", gpus=[]), **arguments)
+    assert [problem["code"] for problem in checked["problems"] if problem["severity"] == "error"] == codes
+
+
 def test_a_warning_is_no_problem() -> None:
     found = host()
     found["problems"] = [{"code": "reboot_required", "severity": "warning", "message": "x", "remedy": "y"}]
@@ -88,7 +102,6 @@ def test_after(found: dict[str, Any], before: dict[str, Any], codes: list[str]) 
 
 
 def test_what_makes_no_sense_is_refused() -> None:
-    with pytest.raises(AnsibleFilterError, match="write it like"):
-        driver_check(host(), "latest")
+    assert "nvidia_driver_version is 'latest'" in driver_check(host(), "latest")["message"]
     with pytest.raises(AnsibleFilterError, match="gpu_info"):
         driver_check([])
