@@ -111,10 +111,12 @@ test-cuda: setup-dev setup-range ## all of llama.cpp compiled for the GPU of eac
 	@tools/need gcc=gcc
 	python -m pytest tests/cuda
 
-bench: setup-dev setup-range ## the figures of benchmarks/: site.yml on the demo's host, and two compiles of llama.cpp on this machine
+bench: setup-dev setup-range ## the figures of benchmarks/: site.yml on the demo's host, two compiles of llama.cpp, a GPU host, a driver upgrade
 	@tools/need g++=g++ cmake=cmake ninja=ninja-build ccache=ccache pip3=python3-pip
 	benchmarks/site.py
 	python benchmarks/llama_build.py
+	python benchmarks/gpu_host.py
+	python benchmarks/driver_upgrade.py
 
 ##### clean-up #####
 

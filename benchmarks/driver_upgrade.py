@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import signal
 import statistics
 import sys
 import threading
@@ -126,6 +127,7 @@ def told(what: str, values: list[float], limit: str = "") -> str:
 
 
 def main() -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("Terminated"))  # the hosts are taken down on the way out
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=2, help="upgrades, each with a plain reboot before it")
     backend_option(parser)

@@ -15,6 +15,7 @@ import argparse
 import itertools
 import json
 import re
+import signal
 import statistics
 import sys
 import time
@@ -65,6 +66,7 @@ def told(what: str, values: list[float], limit: str = "") -> str:
 
 
 def main() -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("Terminated"))  # the hosts are taken down on the way out
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=5, help="counted runs of each, after one warm-up")
     backend_option(parser)
