@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import pathlib
-import time
 import typing as t
 
 import pytest
