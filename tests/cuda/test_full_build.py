@@ -64,13 +64,18 @@ class Scene:
     def __init__(self, host_class: HostClass, host: GpuHost, model: str, driver_library: bytes) -> None:
         self.host_class = host_class
         self.host = host
-        self.overridden = {**host_class.without_gpu, "models_local_files": [model], host_class.key: KEY}
+        self.overridden = {
+            **host_class.without_gpu,
+            "models_local_files": [model],
+            host_class.key: KEY,
+            "nvidia_driver_repository": "existing",
+        }
         del self.overridden["llama_cpp_backend"]
         self.driver_library = driver_library
 
     def play(self, extra: t.Mapping[str, t.Any], without: t.Collection[str] = ()) -> Run:
         kept = {name: value for name, value in self.overridden.items() if name not in without}
-        return self.host.play("site.yml", {**kept, **extra})
+        return self.host.play("site.yml", {**kept, **extra}, "--limit", self.host_class.host)
 
     def give_driver_library(self) -> None:
         self.host.run("rm", "-f", DRIVER_LIBRARY)
