@@ -57,7 +57,13 @@ def host(request: pytest.FixtureRequest) -> t.Iterator[GpuHost]:
 
 
 def driver(version: str | None, installed: str | None = None, modules: str = "open", *, reboot: bool = False) -> dict[str, t.Any]:
-    return {"loaded_version": version, "installed_version": installed or version, "kernel_module": modules, "reboot_required": reboot}
+    return {
+        "loaded_version": version,
+        "installed_version": installed or version,
+        "kernel_module": modules,
+        "reboot_required": reboot,
+        "pinned_version": None,
+    }
 
 
 def test_no_gpu(host: GpuHost) -> None:
