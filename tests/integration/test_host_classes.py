@@ -30,7 +30,12 @@ class ClassHost:
     def __init__(self, host_class: HostClass, deployment: Deployment, model: str) -> None:
         self.host_class = host_class
         self.deployment = deployment
-        self.overridden = {**host_class.without_gpu, "models_local_files": [model], host_class.key: KEY}
+        self.overridden = {
+            **host_class.without_gpu,
+            "models_local_files": [model],
+            host_class.key: KEY,
+            "nvidia_driver_repository": "existing",  # that of the simulation
+        }
 
     def play(self, *flags: str, without: t.Collection[str] = ()) -> Run:
         extra = {name: value for name, value in self.overridden.items() if name not in without}
