@@ -39,10 +39,6 @@ class Failure:
     output: tuple[str, ...]
 
     @property
-    def disk_full(self) -> bool:
-        return any("No space left on device" in line for line in self.output)
-
-    @property
     def killed(self) -> bool:
         """The compiler was killed from outside: nearly always the kernel, for want of memory."""
         return any("Killed signal terminated program" in line or line.strip() == "Killed" for line in self.output)
