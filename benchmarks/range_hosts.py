@@ -59,7 +59,7 @@ def on_cpu(name: str) -> t.Iterator[Served]:
 @contextlib.contextmanager
 def on_a10(name: str, backend: str) -> t.Iterator[Served]:
     with gpu_host(name, "a10", driver=DRIVER, programs=PROGRAMS, snapshot=SNAPSHOT) as host:
-        served = Served(host, {"nvidia_driver_repository": "existing", **(_release(host) if backend == "cuda" else {})})
+        served = Served(host, {"nvidia_repository_manage": False, **(_release(host) if backend == "cuda" else {})})
         # The service as the quickstart has it, and a key of the inventory's own making.
         served.must()
         served.wanted["inference_services"] = [_service()]

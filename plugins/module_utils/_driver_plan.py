@@ -225,7 +225,7 @@ def no_repository(names: Iterable[str], *, expected: bool) -> Problem:
     return error(
         "repository_missing",
         what,
-        "Set up NVIDIA's repository or a mirror of it (nvidia_driver_repository); of Debian's own archive, enable contrib and non-free",
+        "Set up NVIDIA's repository or a mirror of it (role nvidia_repository); of Debian's own archive, enable contrib and non-free",
     )
 
 

@@ -349,14 +349,18 @@ def _explained(store: ToolkitStore, plan: Plan, error: OSError) -> str:
 # --- absent -------------------------------------------------------------------------------------------------------------
 
 
-def ensure_absent(store: ToolkitStore, version: str, *, check_mode: bool) -> Outcome:
-    if not re.fullmatch(r"\d+(\.\d+)*", version):
+def ensure_absent(store: ToolkitStore, version: str | None, *, check_mode: bool) -> Outcome:
+    """Remove this version, or with None all that this module has made."""
+    if version is not None and not re.fullmatch(r"\d+(\.\d+)*", version):
         raise UserError(f"version: {version!r} is not a version; write it like 13.0.3")
     store.check_prefix()
-    store.check_own(version)
-    outcome = Outcome(store.is_there(version) or store.has_remains(), store.packages(version), {})
+    if version is not None:
+        store.check_own(version)
+    versions = store.versions() if version is None else [version]
+    packages = {package: of for each in versions for package, of in store.packages(each).items()}
+    outcome = Outcome(any(store.is_there(each) for each in versions) or store.has_remains(), packages, {})
     if outcome.changed and not check_mode:
         store.check_writable()
         with store.locked():
-            store.remove(version)
+            store.remove(versions)
     return outcome

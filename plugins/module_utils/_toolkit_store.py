@@ -16,7 +16,7 @@ import json
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -62,6 +62,10 @@ class ToolkitStore:
 
     def is_there(self, version: str) -> bool:
         return os.path.lexists(self.root(version))
+
+    def versions(self) -> list[str]:
+        """Those that this module has made."""
+        return sorted(manifest.parent.name for manifest in self.prefix.glob(f"*/{_MANIFEST}"))
 
     def check_own(self, version: str) -> None:
         """Refuse a directory that somebody else has made."""
@@ -125,11 +129,12 @@ class ToolkitStore:
         os.rename(staged, self.root(version))
         sync_directory(self.prefix)
 
-    def remove(self, version: str) -> None:
-        """Remove the toolkit, and with the last one what this module keeps under the prefix."""
-        self._discard(version)
+    def remove(self, versions: Iterable[str]) -> None:
+        """Remove these toolkits, and with the last one what this module keeps under the prefix."""
+        for version in versions:
+            self._discard(version)
         self.clear_work()
-        if not any(path.is_dir() for path in self.prefix.iterdir() if path != self._own):
+        if not self.versions():
             shutil.rmtree(self._own)
             with contextlib.suppress(OSError):
                 self.prefix.rmdir()

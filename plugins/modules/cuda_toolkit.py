@@ -28,8 +28,8 @@ options:
       - The version of the toolkit, such as V(13.0.3).
       - With O(state=present) one that this release of the collection knows the wheels of. The packages of CUDA 12 and older hold no
         compiler.
+      - With O(state=absent) it may be left out, which is all versions.
     type: str
-    required: true
   prefix:
     description: The directory that holds the toolkits. The user that the module runs as must be able to write to it, or to create it.
     type: path
@@ -37,7 +37,8 @@ options:
   state:
     description:
       - With V(present) the toolkit is installed unless it is there.
-      - With V(absent) this version is removed. A directory that was not made by this module is left alone, and that is an error.
+      - With V(absent) this version is removed, or all that this module has made where no O(version) is given. A directory that it has not
+        made is left alone; naming one is an error.
     type: str
     choices: [present, absent]
     default: present
@@ -65,16 +66,20 @@ EXAMPLES = r"""
   baremetal.llm.cuda_toolkit:
     version: 13.0.3
     state: absent
+
+- name: Remove all that earlier upgrades have left
+  baremetal.llm.cuda_toolkit:
+    state: absent
 """
 
 RETURN = r"""
 version:
-  description: The version of the toolkit.
+  description: The version of the toolkit; null where all were to be removed.
   returned: success
   type: str
   sample: 13.0.3
 root:
-  description: Its directory.
+  description: Its directory, or the one that holds all of them.
   returned: success
   type: str
   sample: /opt/cuda/13.0.3
@@ -118,8 +123,8 @@ from ansible_collections.baremetal.llm.plugins.module_utils._toolkit_store impor
 _STATES = {"present": ensure_present, "absent": ensure_absent}
 
 
-def result_of(outcome: Outcome, store: ToolkitStore, version: str) -> dict[str, Any]:
-    root = str(store.root(version))
+def result_of(outcome: Outcome, store: ToolkitStore, version: str | None) -> dict[str, Any]:
+    root = str(store.root(version) if version else store.prefix)
     return {
         "changed": outcome.changed,
         "version": version,
@@ -142,10 +147,11 @@ def diff_of(outcome: Outcome, root: str) -> dict[str, Any]:
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "version": {"type": "str", "required": True},
+            "version": {"type": "str"},
             "prefix": {"type": "path", "default": "/opt/cuda"},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
+        required_if=[("state", "present", ["version"])],
         supports_check_mode=True,
     )
     # Whoever compiles with it need not be the user who installs it.

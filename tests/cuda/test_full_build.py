@@ -68,7 +68,7 @@ class Scene:
             **host_class.without_gpu,
             "models_local_files": [model],
             host_class.key: KEY,
-            "nvidia_driver_repository": "existing",
+            "nvidia_repository_manage": False,
         }
         del self.overridden["llama_cpp_backend"]
         self.driver_library = driver_library

@@ -53,7 +53,7 @@ def scene(llama_server: str) -> t.Iterator[Scene]:
             "llama_cpp_backend": "cuda",
             "llama_cpp_source": source,
             "llama_cpp_targets": cuda_release.TARGETS,
-            "nvidia_driver_repository": "existing",
+            "nvidia_repository_manage": False,
         }
         yield Scene(host, release)
 
@@ -129,7 +129,7 @@ def test_a_new_driver_with_the_same_release(scene: Scene) -> None:
 
 def test_a_driver_that_does_not_load_is_taken_back(scene: Scene) -> None:
     built, unit = scene.host.run("readlink", "/opt/llama.cpp/current"), scene.host.run("systemctl", "cat", UNIT)
-    run = scene.host.play(UPGRADE, scene.wanted(DOES_NOT_LOAD))
+    run = scene.host.play(UPGRADE, scene.wanted(DOES_NOT_LOAD, "13.1.2"))
 
     assert run.rc != 0
     assert DOES_NOT_LOAD in run.failure

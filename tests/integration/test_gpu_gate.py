@@ -15,7 +15,7 @@ from .deployment import Run
 from .gpu_hosts import GpuHost, gpu_host
 
 DRIVER, OLDER = "580.126.09", "580.95.05"
-CUDA = {"llama_cpp_backend": "cuda", "nvidia_driver_repository": "existing"}
+CUDA = {"llama_cpp_backend": "cuda", "nvidia_repository_manage": False}
 KEPT = (
     "'dpkg-query -W; find /etc/apt /etc/modprobe.d /var/lib/baremetal-llm /opt/cuda /opt/llama.cpp -maxdepth 1"
     ' -printf "%p %T@ %s\\n" 2>/dev/null | sort; cat /proc/driver/nvidia/version /proc/sys/kernel/random/boot_id 2>/dev/null; true\''

@@ -40,7 +40,7 @@ def scene() -> t.Iterator[Scene]:
 def tiny(gpus: list[int | str], **options: t.Any) -> dict[str, t.Any]:
     service = {**TINY, "api_key": key(), "gpus": gpus, "options": {"ctx_size": 2048, "parallel": 2, **options}}
     # The host's own repository of driver packages: site.yml pins the driver, and brings the kernel's headers.
-    return {"inference_services": [service], "nvidia_driver_repository": "existing"}
+    return {"inference_services": [service], "nvidia_repository_manage": False}
 
 
 def uses_gpus(scene: Scene, uses: bool) -> None:

@@ -34,7 +34,7 @@ class ClassHost:
             **host_class.without_gpu,
             "models_local_files": [model],
             host_class.key: KEY,
-            "nvidia_driver_repository": "existing",  # that of the simulation
+            "nvidia_repository_manage": False,  # that of the simulation
         }
 
     def play(self, *flags: str, without: t.Collection[str] = ()) -> Run:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the baremetal.llm contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The simulated driver packages: NVIDIA's names for Debian, their dependencies on exactly their own version, and what is in them.
+"""The simulated packages of NVIDIA's repository: its names for Debian, their dependencies on exactly their own version, what is in them.
 
 The names and what they are made of are those of NVIDIA's repository for Debian: `nvidia-driver-cuda` brings nvidia-smi itself, pulls in
 nvidia-modprobe and nvidia-persistenced and needs no kernel module; `libcuda1` recommends one. Left out is what needs a display, and the
@@ -211,6 +211,18 @@ def pinning(upstream: str) -> list[Package]:
     return found
 
 
+TOOLKIT = "12.8"
+
+
+def toolkit(release: str) -> list[Package]:
+    """What a build takes of a CUDA toolkit, with an nvcc that can only say which one it is of."""
+    root, suffix, version = f"usr/local/cuda-{release}", release.replace(".", "-"), f"{release}.93"
+    nvcc = f"#!/bin/sh\necho 'Cuda compilation tools, release {release}, V{version}'\n"
+    files = {"cuda-nvcc": {f"{root}/bin/nvcc": File(nvcc.encode(), 0o755)}}
+    names = ("cuda-nvcc", "cuda-cccl", "cuda-cudart-dev", "cuda-driver-dev", "libcublas-dev")
+    return [Package(f"{name}-{suffix}", f"{version}-1", f"CUDA {release}: {name}", files=files.get(name, {})) for name in names]
+
+
 def headers(kernel: str) -> Package:
     """Of the kernel that runs, which is the outer machine's: the host's own mirror does not have them."""
     return Package(
@@ -222,7 +234,7 @@ def everything(kernel: str) -> list[Package]:
     packages = {
         package.name + package.version: package for upstream in VERSIONS for package in [*driver(upstream, kernel), *pinning(upstream)]
     }
-    return [*packages.values(), headers(kernel)]
+    return [*packages.values(), *toolkit(TOOLKIT), headers(kernel)]
 
 
 COMPUTE = ("nvidia-driver-cuda",)

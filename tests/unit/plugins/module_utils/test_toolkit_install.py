@@ -112,6 +112,14 @@ def test_the_last_one_takes_the_prefix_with_it(installed: ToolkitStore) -> None:
     assert not installed.prefix.exists()
 
 
+def test_absent_without_a_version_is_all_that_it_made(installed: ToolkitStore) -> None:
+    shutil.copytree(installed.root(VERSION), installed.root("13.9.1"))
+    (installed.prefix / "12.8.1").mkdir()
+    assert ensure_absent(installed, None, check_mode=True).changed and len(os.listdir(installed.prefix)) == 4
+    assert ensure_absent(installed, None, check_mode=False).changed
+    assert os.listdir(installed.prefix) == ["12.8.1"] and not ensure_absent(installed, None, check_mode=False).changed
+
+
 def test_a_removal_that_was_cut_short_is_finished(installed: ToolkitStore) -> None:
     installed.work.mkdir()
     os.rename(installed.root(VERSION), installed.work / f"old-{VERSION}")
