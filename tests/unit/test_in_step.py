@@ -17,6 +17,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._cuda_wheels import 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted(path.stem for path in ROOT.glob("plugins/modules/*.py"))
 ROLES = sorted(path.parent.name for path in ROOT.glob("roles/*/meta"))
+DEFAULT_TOOLKIT = "13.0.3"
 LINK = re.compile(r"\[[^]\n]*\]\(([^)\s]+)\)")
 
 
@@ -64,38 +65,35 @@ def test_defaults_and_argument_specs_of_a_role_name_the_same_variables(role: str
 
 
 @pytest.mark.parametrize(
-    "given",
+    ("given", "version", "root", "known"),
     [
-        {},
-        {"cuda_toolkit_version": "13.2.2"},
-        {"cuda_toolkit_version": "13.1.2", "cuda_toolkit_prefix": "/srv/cuda"},
-        {"cuda_toolkit_source": "apt", "cuda_toolkit_version": "12.8.1"},
-        {"cuda_toolkit_source": "apt", "cuda_toolkit_version": 12.8},
-        {"cuda_toolkit_source": "apt"},
-        {"cuda_toolkit_source": "existing"},
-        {"cuda_toolkit_source": "existing", "cuda_toolkit_root": "/usr/local/cuda"},
+        ({}, DEFAULT_TOOLKIT, f"/opt/cuda/{DEFAULT_TOOLKIT}", DEFAULT_TOOLKIT),
+        ({"cuda_toolkit_version": "13.2.2"}, "13.2.2", "/opt/cuda/13.2.2", "13.2.2"),
+        ({"cuda_toolkit_version": "13.1.2", "cuda_toolkit_prefix": "/srv/cuda"}, "13.1.2", "/srv/cuda/13.1.2", "13.1.2"),
+        ({"cuda_toolkit_source": "apt", "cuda_toolkit_version": "12.8.1"}, "12.8.1", "/usr/local/cuda-12.8", ""),
+        ({"cuda_toolkit_source": "apt", "cuda_toolkit_version": 12.8}, 12.8, "/usr/local/cuda-12.8", ""),
+        ({"cuda_toolkit_source": "apt"}, DEFAULT_TOOLKIT, "/usr/local/cuda-13.0", ""),
+        ({"cuda_toolkit_source": "existing", "cuda_toolkit_root": "/usr/local/cuda"}, "", "/usr/local/cuda", ""),
+        ({"cuda_toolkit_source": "existing", "cuda_toolkit_root": "/c", "cuda_toolkit_version": "12.9"}, "12.9", "/c", ""),
+        ({"llama_cpp_source": {"kind": "prebuilt"}}, "", f"/opt/cuda/{DEFAULT_TOOLKIT}", DEFAULT_TOOLKIT),
     ],
 )
-def test_llama_cpp_builds_with_the_toolkit_that_cuda_toolkit_installs(given: dict[str, object]) -> None:
-    def templated(role: str) -> dict[str, object]:
-        defaults = {name: trust_as_template(value) if isinstance(value, str) else value for name, value in load(role).items()}
-        templar = Templar(variables={**defaults, **given})
-        return {name: templar.template(value) for name, value in defaults.items() if "cuda" in name} | given
+def test_the_toolkit_that_is_checked_is_the_one_that_is_built_with(
+    given: dict[str, object], version: object, root: str, known: object
+) -> None:
+    variables: dict[str, object] = {"llama_cpp_backend": "cuda"}
+    for path in ("roles/cuda_toolkit/defaults/main.yml", "roles/llama_cpp/defaults/main.yml", "roles/nvidia_driver/vars/main.yml"):
+        variables |= {name: trust_as_template(value) if isinstance(value, str) else value for name, value in load(path).items()}
+    templar = Templar(variables={**variables, **given, "llama_cpp_backend": "cuda"})
 
-    toolkit, engine = templated("roles/cuda_toolkit/defaults/main.yml"), templated("roles/llama_cpp/defaults/main.yml")
-    assert engine["llama_cpp_cuda_root"] == toolkit["cuda_toolkit_root"]
-    known = toolkit["cuda_toolkit_version"] if toolkit["cuda_toolkit_source"] == "pypi" else ""
-    assert engine["llama_cpp_cuda_version"] == known
-    assert load("roles/cuda_toolkit/defaults/main.yml")["cuda_toolkit_version"] in WHEELS
-    # What is checked before anything is touched is what is installed then; of a toolkit that is there, only what is said of it is known.
-    checked = {
-        name: value for name, value in load("roles/nvidia_driver/vars/main.yml").items() if "driver_co" in name or "driver_to" in name
-    }
-    templar = Templar(
-        variables={**{name: trust_as_template(str(value)) for name, value in checked.items()}, **given, "llama_cpp_backend": "cuda"}
-    )
-    known = "" if given.get("cuda_toolkit_source") == "existing" else toolkit["cuda_toolkit_version"]
-    assert str(templar.template(trust_as_template("{{ __nvidia_driver_toolkit }}"))) == str(known)
+    def told(name: str) -> object:
+        return templar.template(trust_as_template("{{ " + name + " }}"))
+
+    assert [told("__nvidia_driver_toolkit"), told("llama_cpp_cuda_root"), told("llama_cpp_cuda_version")] == [version, root, known]
+
+
+def test_the_default_toolkit_has_known_wheels() -> None:
+    assert DEFAULT_TOOLKIT in WHEELS
 
 
 @pytest.mark.parametrize("page", markdown_files())
