@@ -60,3 +60,18 @@ def failure_message(problems: Iterable[Problem]) -> str:
     if len(texts) == 1:
         return texts[0]
     return "\n".join([f"{len(texts)} problems:", *(f"- {text}" for text in texts)])
+
+
+class ProblemsError(Exception):
+    """What was found makes going on pointless. A module fails with it as ``msg``, and with ``problems``."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = list(problems)
+        super().__init__(failure_message(self.problems))
+
+
+def demand(problems: Iterable[Problem]) -> None:
+    """Go on only if there is no error among them."""
+    found = list(problems)
+    if errors(found):
+        raise ProblemsError(found)

@@ -335,10 +335,10 @@ from ansible_collections.baremetal.llm.plugins.module_utils._llama_server_option
 )
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import (
     Problem,
+    ProblemsError,
     Severity,
     error,
     errors,
-    failure_message,
     warning,
     warnings,
 )
@@ -411,14 +411,6 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "config_directory": {"type": "path", "default": "/etc/inference"},
     "state_directory": {"type": "path", "default": "/var/lib/inference"},
 }
-
-
-class ProblemsError(Exception):
-    """What was found makes going on pointless."""
-
-    def __init__(self, problems: list[Problem]) -> None:
-        super().__init__(failure_message(problems))
-        self.problems = problems
 
 
 class InferenceService:

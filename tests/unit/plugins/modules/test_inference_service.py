@@ -21,11 +21,12 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.baremetal.llm.plugins.module_utils import _service_host
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
+from ansible_collections.baremetal.llm.plugins.module_utils._problems import ProblemsError
 from ansible_collections.baremetal.llm.plugins.module_utils._service_gpu_host import GpuHost
 from ansible_collections.baremetal.llm.plugins.module_utils._systemd import Systemd, UnitStatus
 from ansible_collections.baremetal.llm.plugins.module_utils._unit_file import stated_digest
 from ansible_collections.baremetal.llm.plugins.modules import inference_service
-from ansible_collections.baremetal.llm.plugins.modules.inference_service import InferenceService, ProblemsError
+from ansible_collections.baremetal.llm.plugins.modules.inference_service import InferenceService
 from ansible_collections.baremetal.llm.tests.unit.plugins.fake_llama_server import RECORDED
 from ansible_collections.baremetal.llm.tests.unit.plugins.fake_nvidia_host import FakeHost
 
