@@ -20,6 +20,18 @@ from ansible_collections.baremetal.llm.plugins.module_utils._cuda_toolkits impor
 from ansible_collections.baremetal.llm.plugins.module_utils._cuda_versions import Version, show, show_driver
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, error, errors, warning
 
+# Those that are for another driver to mend, or for other kernel modules of it.
+OF_THE_DRIVER = frozenset(
+    {
+        "driver_too_old",
+        "driver_too_new",
+        "toolkit_newer_than_driver",
+        "open_modules_required",
+        "proprietary_modules_required",
+        "gpus_without_common_driver",
+    }
+)
+
 
 def conflicts(case: Case) -> list[Problem]:
     """Everything but the architectures that are asked for."""

@@ -16,6 +16,9 @@ from typing import NamedTuple
 # For dpkg-query --showformat; the native architecture comes from `dpkg --print-architecture`.
 DPKG_FORMAT = r"${Package}\t${Architecture}\t${Version}\t${db:Status-Want}\t${db:Status-Eflag}\t${db:Status-Status}\n"
 
+# As apt itself does it: nobody is asked, the configuration of the host stays, and needrestart leaves the services alone.
+QUIET = {"DEBIAN_FRONTEND": "noninteractive", "APT_LISTCHANGES_FRONTEND": "none", "NEEDRESTART_SUSPEND": "1"}
+
 
 class Package(NamedTuple):
     name: str
@@ -41,6 +44,13 @@ class Change(NamedTuple):
         if self.old is None:
             return f"install {self.name} {self.new}"
         return f"remove {self.name} {self.old}" if self.new is None else f"{self.name} {self.old} -> {self.new}"
+
+
+class Simulation(NamedTuple):
+    """What apt would do, or why it would not."""
+
+    changes: tuple[Change, ...] = ()
+    refusal: str | None = None
 
 
 def parse_packages(text: str, native: str) -> list[Package]:

@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ansible_collections.baremetal.llm.plugins.module_utils._driver_choice import UPGRADE_PLAYBOOK, Wish
 from ansible_collections.baremetal.llm.plugins.module_utils._driver_packages import branch_of
-from ansible_collections.baremetal.llm.plugins.module_utils._driver_plan import UPGRADE_PLAYBOOK, Wish
 from ansible_collections.baremetal.llm.plugins.module_utils._nvidia_driver import Flavour
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, Severity, error
 

@@ -17,18 +17,19 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
 from ansible_collections.baremetal.llm.plugins.module_utils import _driver_apt as apt
 from ansible_collections.baremetal.llm.plugins.module_utils import _driver_pin as files
-from ansible_collections.baremetal.llm.plugins.module_utils._command import Completed, check, run
-from ansible_collections.baremetal.llm.plugins.module_utils._driver_packages import DISTRIBUTIONS, Kernel, is_driver_package, kernel_metas
-from ansible_collections.baremetal.llm.plugins.module_utils._driver_plan import State
-from ansible_collections.baremetal.llm.plugins.module_utils._driver_record import Record
+from ansible_collections.baremetal.llm.plugins.module_utils._command import check, run
+from ansible_collections.baremetal.llm.plugins.module_utils._driver_archive import UpgradeArchive
+from ansible_collections.baremetal.llm.plugins.module_utils._driver_catalogue import DISTRIBUTIONS, Kernel
+from ansible_collections.baremetal.llm.plugins.module_utils._driver_packages import is_driver_package, kernel_metas
+from ansible_collections.baremetal.llm.plugins.module_utils._driver_state import Seen
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
-from ansible_collections.baremetal.llm.plugins.module_utils._files import read_text_or_none, sync_directory, write_atomic
+from ansible_collections.baremetal.llm.plugins.module_utils._files import read_text_or_none, write_atomic
 from ansible_collections.baremetal.llm.plugins.module_utils._nvidia_driver import (
     Flavour,
     ModuleVersion,
@@ -36,16 +37,10 @@ from ansible_collections.baremetal.llm.plugins.module_utils._nvidia_driver impor
     parse_proc_version,
 )
 
-STATE_DIRECTORY = "var/lib/baremetal-llm"
-_RECORD = f"{STATE_DIRECTORY}/driver-upgrade.json"
-_ARCHIVES = f"{STATE_DIRECTORY}/driver-upgrade"
-_APT_CACHE = "var/cache/apt/archives"
 _SECURE_BOOT = "sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
 # Where DKMS keeps the key that it signs with, on Debian and on Ubuntu.
 _SIGNING_KEYS = ("var/lib/dkms/mok.pub", "var/lib/shim-signed/mok/MOK.der")
 _SECONDS = 120.0
-# As apt itself does it: nobody is asked, the configuration of the host stays, and needrestart leaves the services alone.
-_QUIET = {"DEBIAN_FRONTEND": "noninteractive", "APT_LISTCHANGES_FRONTEND": "none", "NEEDRESTART_SUSPEND": "1"}
 _OPTIONS = ("-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold", "-o", "APT::Get::AutomaticRemove=false")
 
 
@@ -57,6 +52,24 @@ class DriverHost:
         self._lock_timeout = lock_timeout
 
     # -- looking ---------------------------------------------------------------------------------------------------------
+
+    def see(self) -> Seen:
+        """Everything that is decided from, but for what only apt can tell."""
+        packages, record, loaded = self.packages(), self.archive.record(), self.loaded_module()
+        kernel = self.kernel(packages)
+        driver = [package.name for package in packages if is_driver_package(package.name)]
+        return Seen(
+            kernel=kernel,
+            headers=self.has_headers(kernel),
+            packages=tuple(packages),
+            interrupted=self.interrupted(),
+            record=record,
+            files={path: self.text(path) for path in files.FILES},
+            loaded=loaded,
+            came_since_boot=loaded is None and self.installed_since_boot(driver),
+            nouveau=self.nouveau(),
+            foreign=None if driver else self.foreign_driver(),
+        )
 
     def distribution(self) -> str:
         """`debian12` or `ubuntu2404`."""
@@ -72,7 +85,8 @@ class DriverHost:
 
     def packages(self) -> list[apt.Package]:
         # Without a package that matches it says so with an exit status, so that is not looked at.
-        return apt.parse_packages(run(["dpkg-query", "--show", f"--showformat={apt.DPKG_FORMAT}"], timeout=_SECONDS).stdout, self._native)
+        asked = run(["dpkg-query", "--show", f"--showformat={apt.DPKG_FORMAT}"], timeout=_SECONDS)
+        return apt.parse_packages(asked.stdout, self._architecture)
 
     def interrupted(self) -> bool:
         """Whether dpkg was killed before it had written down what it did."""
@@ -143,23 +157,22 @@ class DriverHost:
     def text(self, path: str) -> str | None:
         return read_text_or_none(self._root / path)
 
-    def path(self, path: str) -> str:
-        return str(self._root / path)
-
     # -- asking apt ------------------------------------------------------------------------------------------------------
 
-    def simulate(self, arguments: Sequence[str], pin: str) -> tuple[Completed, list[apt.Change]]:
+    def simulate(self, arguments: Sequence[str], pin: str) -> apt.Simulation:
         """What apt would do if the pin were written."""
         with self._pinned(pin) as options:
             # What is on hold is seen in the changes, and told better than apt does.
             argv = ["apt-get", "--simulate", "--allow-change-held-packages", *options, *self._install(arguments)]
-            done = run(argv, env=_QUIET, timeout=_SECONDS)
-        return done, apt.parse_simulation(done.stdout) if done.rc == 0 else []
+            done = run(argv, env=apt.QUIET, timeout=_SECONDS)
+        if done.rc != 0:
+            return apt.Simulation(refusal=apt.reason(done.stderr + done.stdout))
+        return apt.Simulation(tuple(apt.parse_simulation(done.stdout)))
 
     def download_bytes(self, arguments: Sequence[str], pin: str) -> int:
         with self._pinned(pin) as options:
             argv = ["apt-get", "--print-uris", "-o", "Debug::NoLocking=1", *options, *self._install(arguments)]
-            return apt.parse_download_bytes(run(argv, env=_QUIET, timeout=_SECONDS).stdout)
+            return apt.parse_download_bytes(run(argv, env=apt.QUIET, timeout=_SECONDS).stdout)
 
     # -- changing --------------------------------------------------------------------------------------------------------
 
@@ -171,15 +184,14 @@ class DriverHost:
     def configure(self) -> None:
         """Let dpkg finish what it was interrupted in. What it cannot finish is left to the installation that follows."""
         with self._dpkg_lock():
-            run(["dpkg", "--configure", "--pending", "--force-confdef", "--force-confold"], env={**_QUIET, "DPKG_FRONTEND_LOCKED": "1"})
+            run(["dpkg", "--configure", "--pending", "--force-confdef", "--force-confold"], env={**apt.QUIET, "DPKG_FRONTEND_LOCKED": "1"})
 
     def install(self, arguments: Sequence[str], what: str) -> None:
-        check(["apt-get", *self._locking(), *self._install(arguments)], what=what, env=_QUIET)
+        self._run_apt(arguments, what)
 
-    def download(self, arguments: Sequence[str], pin: str) -> None:
+    def download(self, arguments: Sequence[str], pin: str, what: str) -> None:
         with self._pinned(pin) as options:
-            argv = ["apt-get", "--download-only", *self._locking(), *options, *self._install(arguments)]
-            check(argv, what="The download of the new driver", env=_QUIET)
+            self._run_apt(arguments, what, "--download-only", *options)
 
     def mark_automatic(self, names: Sequence[str]) -> None:
         if names:
@@ -189,69 +201,14 @@ class DriverHost:
         if shutil.which("update-initramfs"):
             check(["update-initramfs", "-u"], what="update-initramfs")
 
-    # -- the record ------------------------------------------------------------------------------------------------------
-
-    def record(self) -> Record | None:
-        text = self.text(_RECORD)
-        return None if text is None else Record.from_json(text, self.path(_RECORD))
-
-    def write_record(self, record: Record) -> None:
-        self.write(_RECORD, record.to_json())
-
-    def drop_record(self) -> None:
-        # The record goes first: packages without one are swept away by the next upgrade, one without them could not be obeyed.
-        (self._root / _RECORD).unlink(missing_ok=True)
-        sync_directory(self._root / STATE_DIRECTORY)
-        shutil.rmtree(self._root / _ARCHIVES, ignore_errors=True)
-
-    def missing(self, packages: Mapping[str, str]) -> list[str]:
-        """Of which of these no package file is kept."""
-        return [f"{name}={version}" for name, version in sorted(packages.items()) if self._kept(name, version) is None]
-
-    def keep(self, packages: Mapping[str, str]) -> list[str]:
-        """Keep the package files of what is installed, and tell for which ones that was not possible."""
-        directory = self._root / _ARCHIVES
-        directory.mkdir(parents=True, exist_ok=True, mode=0o755)
-        if missing := self.missing(packages):
-            with tempfile.TemporaryDirectory(dir=directory) as temporary:
-                # At once, for every apt-get reads all of its lists. If it does not know one of them it brings none.
-                if run(["apt-get", "download", *missing], cwd=temporary, env=_QUIET, timeout=None).rc != 0:
-                    for one in missing:
-                        run(["apt-get", "download", one], cwd=temporary, env=_QUIET, timeout=None)
-                for one in missing:
-                    name, _equals, version = one.partition("=")
-                    found = self._package_file(Path(temporary), name, version) or self._package_file(self._root / _APT_CACHE, name, version)
-                    if found:
-                        self._keep_file(found, directory, Path(temporary, "copy"))
-        return self.missing(packages)
-
-    def arguments_to_install(self, packages: Mapping[str, str]) -> list[str]:
-        """The kept files, or else the versions by name."""
-        return [self._kept(name, version) or f"{name}={version}" for name, version in sorted(packages.items())]
-
-    def _kept(self, name: str, version: str) -> str | None:
-        found = self._package_file(self._root / _ARCHIVES, name, version)
-        return str(found) if found else None
-
-    def _package_file(self, directory: Path, name: str, version: str) -> Path | None:
-        """The file of a package; one without an architecture in its name is of this host's own, or of all."""
-        plain, _colon, foreign = name.partition(":")
-        escaped = version.replace(":", "%3a")
-        names = (f"{plain}_{escaped}_{architecture}.deb" for architecture in ([foreign] if foreign else [self._native, "all"]))
-        return next((directory / name for name in names if (directory / name).is_file()), None)
-
-    def _keep_file(self, path: Path, directory: Path, partial: Path) -> None:
-        shutil.copyfile(path, partial)
-        with partial.open("rb") as copied:
-            os.fsync(copied.fileno())
-        os.replace(partial, directory / path.name)
-        sync_directory(directory)
-
     # -- helpers ---------------------------------------------------------------------------------------------------------
 
     @cached_property
-    def _native(self) -> str:
-        """As Debian calls this host's architecture: `amd64`."""
+    def archive(self) -> UpgradeArchive:
+        return UpgradeArchive(self._root, self._architecture)
+
+    @cached_property
+    def _architecture(self) -> str:
         return check(["dpkg", "--print-architecture"], timeout=_SECONDS).stdout.strip()
 
     def _read(self, path: str) -> str:
@@ -265,8 +222,9 @@ class DriverHost:
         ticks = self._read("proc/1/stat").rpartition(")")[2].split()
         return int(booted[1]) + int(ticks[19]) / os.sysconf("SC_CLK_TCK") if booted and len(ticks) > 19 else 0.0
 
-    def _locking(self) -> tuple[str, ...]:
-        return ("-o", f"DPkg::Lock::Timeout={self._lock_timeout}")
+    def _run_apt(self, arguments: Sequence[str], what: str, *options: str) -> None:
+        locking = ("-o", f"DPkg::Lock::Timeout={self._lock_timeout}")
+        check(["apt-get", *locking, *options, *self._install(arguments)], what=what, env=apt.QUIET)
 
     def _install(self, arguments: Sequence[str]) -> list[str]:
         # apt's own simulation has to be seen before it is let loose, and for that ansible.builtin.apt has no means.
@@ -301,17 +259,6 @@ class DriverHost:
                         ) from busy
                     time.sleep(1)
             yield
-
-
-def state_of(packages: Iterable[apt.Package], record: Record | None = None) -> State:
-    packages = list(packages)
-    driver = [package for package in packages if is_driver_package(package.name)]
-    return State(
-        versions={package.name: package.version for package in driver},
-        broken=tuple(package.name for package in driver if not package.intact),
-        held=tuple(package.name for package in driver if package.held),
-        upgraded_from=record.version if record else None,
-    )
 
 
 def _names(directory: Path) -> list[str]:

@@ -17,6 +17,12 @@ PIN = "etc/apt/preferences.d/baremetal-llm-nvidia-driver"
 # Sorted behind 50unattended-upgrades, whose list it adds to.
 BLACKLIST = "etc/apt/apt.conf.d/60baremetal-llm-nvidia-driver"
 NOUVEAU = "etc/modprobe.d/baremetal-llm-nouveau.conf"
+FILES = (PIN, BLACKLIST, NOUVEAU)
+
+
+def texts(version: str) -> dict[str, str]:
+    """What each of the files has to say."""
+    return {PIN: pin_text(version), BLACKLIST: blacklist_text(), NOUVEAU: nouveau_text()}
 
 
 def pin_text(version: str) -> str:

@@ -216,416 +216,65 @@ problems:
 """
 
 import typing as t
-from dataclasses import dataclass, field
-from datetime import datetime, timezone
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.baremetal.llm.plugins.module_utils import _driver_pin as files
-from ansible_collections.baremetal.llm.plugins.module_utils import _driver_plan as plan
-from ansible_collections.baremetal.llm.plugins.module_utils._driver_apt import Change, Package, reason, transaction_diff
-from ansible_collections.baremetal.llm.plugins.module_utils._driver_host import DriverHost, state_of
-from ansible_collections.baremetal.llm.plugins.module_utils._driver_packages import (
-    Kernel,
-    Offer,
-    PackageSet,
-    Repository,
-    branch_of,
-    branches,
-    names_to_ask_for,
-    offers,
-    package_set,
-)
-from ansible_collections.baremetal.llm.plugins.module_utils._driver_record import Record
+from ansible_collections.baremetal.llm.plugins.module_utils._driver_apt import transaction_diff
+from ansible_collections.baremetal.llm.plugins.module_utils._driver_catalogue import Repository
+from ansible_collections.baremetal.llm.plugins.module_utils._driver_change import DriverChange, Outcome
+from ansible_collections.baremetal.llm.plugins.module_utils._driver_choice import Needs, Wish
+from ansible_collections.baremetal.llm.plugins.module_utils._driver_host import DriverHost
+from ansible_collections.baremetal.llm.plugins.module_utils._driver_work import Request
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._nvidia_driver import Flavour
-from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, error, errors, failure_message, warning
+from ansible_collections.baremetal.llm.plugins.module_utils._problems import ProblemsError, errors, failure_message, warnings
+
+_STATES = {
+    "planned": DriverChange.planned,
+    "downloaded": DriverChange.downloaded,
+    "present": DriverChange.present,
+    "accepted": DriverChange.accepted,
+    "reverted": DriverChange.reverted,
+}
 
 
-@dataclass
-class Work:
-    """What is to be done, and what was found on the way to that."""
-
-    target: str | None = None
-    flavour: Flavour = Flavour.OPEN
-    arguments: list[str] = field(default_factory=list)
-    changes: list[Change] = field(default_factory=list)
-    offered: list[str] = field(default_factory=list)
-    files: dict[str, str] = field(default_factory=dict)
-    """Those that say something else yet, and what they shall say."""
-    before: dict[str, str] = field(default_factory=dict)
-    """What they say."""
-    unfinished: bool = False
-    """Whether dpkg has to finish what it was interrupted in."""
-    problems: list[Problem] = field(default_factory=list)
-
-    @property
-    def due(self) -> bool:
-        return bool(self.arguments or self.files or self.unfinished)
+def request_of(params: dict[str, t.Any]) -> Request:
+    flavour = Flavour(params["kernel_module"]) if params["kernel_module"] else None
+    return Request(
+        wish=Wish(params["version"], flavour, params["upgrade"]),
+        needs=Needs(params["gpus"], params["toolkit_version"]),
+        repository=Repository(params["repository"]),
+        compute_only=params["compute_only"],
+    )
 
 
-class NvidiaDriver:
-    """One run of the module: look, decide, then change."""
-
-    def __init__(self, module: AnsibleModule) -> None:
-        params = module.params
-        self.dry = module.check_mode or params["state"] == "planned"
-        self.check_mode = module.check_mode
-        self.state_wanted: str = params["state"]
-        self.wish = plan.Wish(params["version"], Flavour(params["kernel_module"]) if params["kernel_module"] else None, params["upgrade"])
-        self.needs = plan.Needs(params["gpus"], params["toolkit_version"])
-        self.repository = Repository(params["repository"])
-        self.compute_only: bool = params["compute_only"]
-        self.healed = False
-        self.host = DriverHost(lock_timeout=params["lock_timeout"])
-        self.look()
-
-    def look(self) -> None:
-        self.installed: list[Package] = self.host.packages()
-        self.record = self.host.record()
-        self.state = state_of(self.installed, self.record)
-
-    def run(self) -> dict[str, t.Any]:
-        if self.state_wanted == "accepted":
-            return self.accepted()
-        if self.state_wanted == "reverted":
-            return self.reverted()
-        if self.state_wanted == "planned":
-            work = self.work()
-            installs = bool(work.arguments) or any(problem.code == "version_not_offered" for problem in work.problems)
-            blocked = bool(errors(work.problems))
-            message = failure_message(work.problems) if blocked else ""
-            due = work.due or blocked or self.reboot_required()
-            return {**self.result(work, changed=False), "installs": installs, "due": due, "message": message}
-        if self.state_wanted == "downloaded":
-            return self.downloaded()
-        return self.present(self.work)
-
-    # -- states ------------------------------------------------------------------------------------------------------------
-
-    def present(self, decide: t.Callable[[], Work]) -> dict[str, t.Any]:
-        before = self.installed
-        work = decide()
-        demand(work)
-        unfinished = work.unfinished
-        if unfinished and not self.check_mode:
-            # apt cannot even simulate while dpkg is interrupted, so it is asked again.
-            self.host.configure()
-            self.healed = True
-            self.look()
-            work = decide()
-            demand(work)
-        if not self.check_mode and work.due:
-            self.change(work)
-            self.look()
-            self.check_outcome(work)
-        changed = bool(work.arguments or work.files) or (unfinished and (self.check_mode or before != self.installed))
-        return self.result(work, changed=changed)
-
-    def downloaded(self) -> dict[str, t.Any]:
-        work = self.work()
-        demand(work)
-        # apt fetches nothing while dpkg is interrupted, and that is for `present` to finish.
-        if not work.arguments or work.target is None or work.unfinished:
-            return self.result(work, changed=False)
-        text = files.pin_text(work.target)
-        leaving = self.state.versions if self.wish.upgrade and self.record is None else {}
-        before = (self.host.missing(leaving), self.host.download_bytes(work.arguments, text))
-        if self.check_mode:
-            return self.result(work, changed=any(before))
-        if leaving:
-            self.keep(work)
-        self.host.download(work.arguments, text)
-        return self.result(work, changed=before != (self.host.missing(leaving), self.host.download_bytes(work.arguments, text)))
-
-    def accepted(self) -> dict[str, t.Any]:
-        record, self.record = self.record, None
-        if record and not self.check_mode:
-            self.host.drop_record()
-        return self.result(Work(self.state.version, self.state.flavour or Flavour.NONE), changed=record is not None)
-
-    def reverted(self) -> dict[str, t.Any]:
-        if self.record is None:
-            return self.result(Work(self.state.version, self.state.flavour or Flavour.NONE), changed=False)
-        return self.present(self.way_back)
-
-    # -- deciding ----------------------------------------------------------------------------------------------------------
-
-    def way_back(self) -> Work:
-        record = self.record
-        if record is None:
-            raise AssertionError("there is a way back as long as there is a record")
-        work = Work(record.version, Flavour(record.kernel_module), unfinished=self.unfinished())
-        if dict(self.state.versions) != dict(record.packages) or self.state.broken:
-            leaving = sorted(f"{name}-" for name in self.state.versions if name not in record.packages)
-            work.arguments = [*self.host.arguments_to_install(record.packages), *leaving]
-        self.outdated_files(work)
-        self.simulate(work)
-        return work
-
-    def work(self) -> Work:
-        distribution = self.host.distribution()
-        kernel = self.host.kernel(self.installed)
-        flavour = plan.wanted_flavour(self.wish, self.needs, self.state)
-        work = Work(flavour=flavour, unfinished=self.unfinished())
-        if not self.state.versions and (library := self.host.foreign_driver()):
-            work.problems.append(
-                error(
-                    "not_from_apt",
-                    f"{library} is of an NVIDIA driver that no package has brought, such as one of NVIDIA's .run installer",
-                    "Remove it with `nvidia-uninstall`, or set nvidia_driver_manage to false to keep it",
-                )
-            )
-            return work
-        self.unaccepted(work)
-        found, available = self.offers(distribution, kernel, flavour) if plan.needs_offers(self.wish, self.state, flavour) else ([], {})
-        work.offered = [offer.version for offer in found]
-        if not self.state.usable and self.record and not self.wish.upgrade:
-            return work
-        work.target = plan.wanted_version(self.wish, self.needs, self.state.version, work.offered)
-        if available is not None and not found and plan.needs_offers(self.wish, self.state, flavour):
-            self.nothing_offered(work, distribution, kernel)
-            return work
-        work.problems += plan.version_problems(self.wish, self.needs, self.state, work.target, flavour, work.offered)
-        if errors(work.problems) or work.target is None:
-            return work
-        self.arguments(work, distribution, kernel, found, available)
-        self.outdated_files(work)
-        if work.arguments and not errors(work.problems):
-            self.simulate(work)
-            self.obstacles(work, self.set_for(distribution, work.target, kernel, flavour))
-        return work
-
-    def arguments(self, work: Work, distribution: str, kernel: Kernel, found: list[Offer], available: dict[str, list[str]]) -> None:
-        """What apt is to install: all of it, or what is missing, or nothing."""
-        if work.target is None:
-            raise AssertionError("without a target there is nothing to do")
-        names = {package.name for package in self.installed}
-        headers = self.host.has_headers(kernel)
-        if self.state.usable and work.target == self.state.version and self.state.has(work.flavour):
-            packages = self.set_for(distribution, work.target, kernel, work.flavour)
-            if not plan.missing_packages(packages, self.state, names, headers=headers):
-                return
-            found, available = self.offers(distribution, kernel, work.flavour)
-        offer = next((offer for offer in found if offer.version == work.target), None)
-        if offer is None:
-            if not (self.state.usable and work.target == self.state.version):
-                work.problems.append(plan.not_offered(work.target, work.offered, work.flavour))
-            return
-        if not headers and (problem := plan.headers_problem(offer.set, kernel, available, names)):
-            work.problems.append(problem)
-            return
-        wanted = plan.specs(offer, work.flavour, self.state, available)
-        if self.state.usable and work.target == self.state.version and self.state.has(work.flavour):
-            wanted = [spec for spec in wanted if spec.partition("=")[0].rstrip("-") not in names]
-        work.arguments = wanted
-
-    def offers(self, distribution: str, kernel: Kernel, flavour: Flavour) -> tuple[list[Offer], dict[str, list[str]]]:
-        wished = [int(self.wish.version.partition(".")[0])] if self.wish.version else []
-        looked_for = branches(distribution, self.repository, self.host.package_names(), wished)
-        names = names_to_ask_for(distribution, self.repository, flavour, kernel, looked_for, compute_only=self.compute_only)
-        available = self.host.offered(sorted({*names, *self.state.versions}))
-        return (
-            offers(distribution, self.repository, flavour, kernel, available, looked_for, compute_only=self.compute_only),
-            available,
-        )
-
-    def set_for(self, distribution: str, version: str, kernel: Kernel, flavour: Flavour) -> PackageSet:
-        return package_set(distribution, self.repository, branch_of(version), flavour, kernel, compute_only=self.compute_only)
-
-    def nothing_offered(self, work: Work, distribution: str, kernel: Kernel) -> None:
-        branch = int(self.wish.version.partition(".")[0]) if self.wish.version else 590
-        names = package_set(distribution, self.repository, branch, work.flavour, kernel, compute_only=self.compute_only).driver
-        work.problems.append(plan.no_repository(names, expected=self.dry))
-        if self.dry:
-            # As far as can be told: these come, in a version that only the repository knows.
-            work.arguments = list(names)
-            work.changes = [Change(name, None, self.wish.version or "(newest)") for name in names]
-
-    def unaccepted(self, work: Work) -> None:
-        record = self.record
-        if record is None or self.wish.upgrade:
-            return
-        began = f"An upgrade of NVIDIA driver {record.version} to {record.target} was begun"
-        if not self.state.usable or self.state.version not in (record.version, record.target):
-            remedy = f"Run {plan.UPGRADE_PLAYBOOK} again, which finishes it or goes back"
-            work.problems.append(error("upgrade_unfinished", f"{began}, and not finished", remedy))
-        else:
-            remedy = f"Run {plan.UPGRADE_PLAYBOOK} again, which accepts it if the services are well"
-            work.problems.append(warning("upgrade_not_accepted", f"{began}, and neither accepted nor taken back", remedy))
-
-    def outdated_files(self, work: Work) -> None:
-        if work.target is None:
-            return
-        wanted = {
-            files.PIN: files.pin_text(work.target),
-            files.BLACKLIST: files.blacklist_text(),
-            files.NOUVEAU: files.nouveau_text(),
-        }
-        work.files = {path: text for path, text in wanted.items() if self.host.text(path) != text}
-        work.before = {path: self.host.text(path) or "" for path in work.files}
-
-    def simulate(self, work: Work) -> None:
-        if not work.arguments or work.target is None:
-            return
-        done, work.changes = self.host.simulate(work.arguments, files.pin_text(work.target))
-        if done.rc != 0:
-            if work.unfinished and not self.healed:
-                return
-            work.problems.append(
-                error(
-                    "apt_refuses",
-                    f"apt cannot install NVIDIA driver {work.target}: {reason(done.stderr + done.stdout)}",
-                    "Put that right, or ask for another version; what is missing may be in a component of the archive that is not enabled, "
-                    "as contrib of Debian",
-                )
-            )
-            return
-        if not work.changes and not self.state.broken:
-            work.arguments = []
-        work.problems += plan.transaction_problems(work.changes, self.state, work.target)
-
-    def obstacles(self, work: Work, packages: PackageSet) -> None:
-        if work.target is None:
-            raise AssertionError("without a target there is nothing to do")
-        download = self.host.download_bytes(work.arguments, files.pin_text(work.target))
-        boot_free, initramfs = self.host.boot_space()
-        work.problems += plan.space_problems(boot_free, initramfs, self.host.var_space(), download, dkms=packages.dkms)
-        if packages.dkms and self.host.refuses_own_modules():
-            work.problems.append(
-                error(
-                    "secure_boot",
-                    "Secure Boot is on, and the kernel refuses modules that were compiled on this host: no key for them is enrolled",
-                    "Take Ubuntu's signed modules (nvidia_driver_repository: distribution), or enrol the key of DKMS with "
-                    "`mokutil --import` at the console, or switch Secure Boot off",
-                )
-            )
-        if self.host.nouveau():
-            work.problems.append(
-                warning(
-                    "nouveau_loaded",
-                    f"nouveau holds the GPUs, so NVIDIA driver {work.target} runs after a reboot only",
-                    f"Nothing to do but to reboot: {self.host.path(files.NOUVEAU)} keeps nouveau away from then on",
-                )
-            )
-
-    # -- changing ----------------------------------------------------------------------------------------------------------
-
-    def change(self, work: Work) -> None:
-        if self.state_wanted == "present" and self.state.versions and work.arguments and work.target:
-            if self.wish.upgrade:
-                self.begin(work)
-            # All that needs the network is done before a file or a package is touched.
-            self.host.download(work.arguments, files.pin_text(work.target))
-        for path, text in work.files.items():
-            self.host.write(path, text)
-        if work.arguments:
-            self.host.install(work.arguments, f"The installation of NVIDIA driver {work.target}")
-            chosen = {argument.partition("=")[0] for argument in work.arguments}
-            automatic = self.record.automatic if self.record else ()
-            self.host.mark_automatic([name for name in automatic if name in chosen or self.state_wanted == "reverted"])
-        if files.NOUVEAU in work.files and self.host.nouveau():
-            self.host.update_initramfs()
-
-    def begin(self, work: Work) -> None:
-        """Write down what there is, once, and keep it: an upgrade that was begun before goes on from where that one came."""
-        if work.target is None:
-            raise AssertionError("without a target there is nothing to do")
-        if self.record is None:
-            self.keep(work)
-            self.record = Record(
-                version=self.state.version or "",
-                kernel_module=(self.state.flavour or work.flavour).value,
-                packages=dict(self.state.versions),
-                automatic=tuple(sorted(self.host.automatic() & set(self.state.versions))),
-                target=work.target,
-                kernel=self.host.kernel(self.installed).release,
-                boot_id=self.host.boot_id(),
-                time=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            )
-        self.record = self.record.towards(work.target)
-        self.host.write_record(self.record)
-
-    def keep(self, work: Work) -> None:
-        if missing := self.host.keep(self.state.versions):
-            work.problems.append(
-                warning(
-                    "cannot_go_back",
-                    f"apt no longer has the package files of {', '.join(missing)}: there is no way back to {self.state.version}",
-                    "Keep a mirror of the repository that has them, if that matters",
-                )
-            )
-
-    def check_outcome(self, work: Work) -> None:
-        if work.arguments and (self.state.version != work.target or self.state.broken):
-            raise UserError(
-                f"apt has installed NVIDIA driver {work.target}, but dpkg shows {self.state.version}"
-                + (f" and {', '.join(self.state.broken)} half-installed" if self.state.broken else ""),
-                packages=self.shown(),
-            )
-
-    # -- telling -----------------------------------------------------------------------------------------------------------
-
-    def unfinished(self) -> bool:
-        return self.host.interrupted() or any(not package.intact for package in self.installed)
-
-    def reboot_required(self, coming: Work | None = None) -> bool:
-        """``coming`` is what would be installed now."""
-        loaded = self.host.loaded_module()
-        version, flavours = (coming.target, {coming.flavour}) if coming else (self.state.version, self.state.flavours)
-        if loaded is None or version is None:
-            # One that was there before the host was booted and does not run has another reason not to.
-            return coming is not None or (version is not None and self.host.installed_since_boot(self.state.versions))
-        return loaded.version != version or (bool(flavours) and loaded.flavour not in {Flavour.NONE, *flavours})
-
-    def shown(self, changes: t.Iterable[Change] = ()) -> list[str]:
-        """The packages that are there, or will be after these changes."""
-        return [f"{name}={version}" for name, version in sorted(plan.versions_after(self.state.versions, changes).items())]
-
-    def previous_version(self, *, installing: bool) -> str | None:
-        if self.record is None and installing and self.wish.upgrade:
-            return self.state.version  # as it will be recorded
-        return self.record.version if self.record else None
-
-    def result(self, work: Work, *, changed: bool) -> dict[str, t.Any]:
-        """In check mode as it would be afterwards; a plan is of what is there, in any mode."""
-        installing = self.check_mode and self.state_wanted not in ("planned", "downloaded") and bool(work.arguments)
-        before, after = transaction_diff(work.changes)
-        diffs = [{"before_header": "packages", "after_header": "packages", "before": before, "after": after}] if work.changes else []
-        diffs += [
-            {
-                "before_header": self.host.path(path),
-                "after_header": self.host.path(path),
-                "before": work.before[path],
-                "after": text,
-            }
-            for path, text in work.files.items()
-        ]
-        return {
-            "changed": changed,
-            "installed_version": work.target if installing else self.state.version,
-            "target_version": work.target,
-            "previous_version": self.previous_version(installing=installing),
-            "kernel_module": work.flavour.value,
-            "packages": self.shown(work.changes if installing else ()),
-            "changes": [str(change) for change in work.changes],
-            "offered": work.offered,
-            "reboot_required": self.reboot_required(work if installing else None),
-            "problems": [problem.as_dict() for problem in work.problems],
-            "diff": [] if self.state_wanted == "downloaded" else diffs,
-        }
+def result_of(outcome: Outcome) -> dict[str, t.Any]:
+    return {
+        "changed": outcome.changed,
+        "installed_version": outcome.installed,
+        "target_version": outcome.target,
+        "previous_version": outcome.previous,
+        "kernel_module": outcome.flavour.value,
+        "packages": list(outcome.packages),
+        "changes": [str(change) for change in outcome.changes],
+        "offered": list(outcome.offered),
+        "reboot_required": outcome.reboot_required,
+        "problems": [problem.as_dict() for problem in outcome.problems],
+    }
 
 
-class ProblemsError(Exception):
-    """What was found makes going on pointless."""
-
-    def __init__(self, problems: list[Problem]) -> None:
-        super().__init__(failure_message(problems))
-        self.problems = problems
+def plan_of(outcome: Outcome) -> dict[str, t.Any]:
+    message = failure_message(outcome.problems) if errors(outcome.problems) else ""
+    return {"installs": outcome.installs, "due": outcome.due, "message": message}
 
 
-def demand(work: Work) -> None:
-    if errors(work.problems):
-        raise ProblemsError(work.problems)
+def diff_of(outcome: Outcome) -> list[dict[str, str]]:
+    before, after = transaction_diff(outcome.changes)
+    packages = [_diff("packages", before, after)] if outcome.changes else []
+    return [*packages, *(_diff(f"/{file.path}", file.before, file.after) for file in outcome.files)]
+
+
+def _diff(of: str, before: str, after: str) -> dict[str, str]:
+    return {"before_header": of, "after_header": of, "before": before, "after": after}
 
 
 def main() -> t.NoReturn:
@@ -643,17 +292,19 @@ def main() -> t.NoReturn:
         },
         supports_check_mode=True,
     )
+    state = module.params["state"]
     try:
-        driver = NvidiaDriver(module)
-        result = driver.run()
+        host = DriverHost(lock_timeout=module.params["lock_timeout"])
+        outcome = _STATES[state](DriverChange(host, request_of(module.params), check_mode=module.check_mode))
     except ProblemsError as failure:
         module.fail_json(msg=str(failure), problems=[problem.as_dict() for problem in failure.problems])
     except UserError as failure:
         module.fail_json(msg=failure.msg, **failure.details)
-    if driver.state_wanted != "planned":
-        for problem in result["problems"]:
-            if problem["severity"] == "warning":
-                module.warn(f"{problem['message']}. {problem['remedy']}")
+    result = {**result_of(outcome), "diff": [] if state == "downloaded" else diff_of(outcome)}
+    if state == "planned":
+        module.exit_json(**result, **plan_of(outcome))
+    for problem in warnings(outcome.problems):
+        module.warn(str(problem))
     module.exit_json(**result)
 
 

@@ -11,28 +11,10 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.baremetal.llm.plugins.module_utils import _driver_pin as pin
-from ansible_collections.baremetal.llm.plugins.module_utils._driver_apt import Package
-from ansible_collections.baremetal.llm.plugins.module_utils._driver_host import DriverHost, state_of
-from ansible_collections.baremetal.llm.plugins.module_utils._driver_packages import Kernel
-from ansible_collections.baremetal.llm.plugins.module_utils._driver_record import Record
+from ansible_collections.baremetal.llm.plugins.module_utils._driver_catalogue import Kernel
+from ansible_collections.baremetal.llm.plugins.module_utils._driver_host import DriverHost
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
-
-RECORD = Record(
-    "580.95.05", "open", {"libcuda1": "580.95.05-1"}, ("libcuda1",), "590.48.01", "6.1.0-40-amd64", "b", "2026-11-20T16:40:28+00:00"
-)
-
-
-def put(root: Path, path: str, text: str | bytes = "") -> Path:
-    file = root / path
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return file
-
-
-def programs(root: Path, monkeypatch: pytest.MonkeyPatch, **scripts: str) -> None:
-    for name, script in scripts.items():
-        put(root, f"bin/{name.replace('_', '-')}", f"#!/bin/sh\n{script}\n").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{root}/bin:{os.environ['PATH']}")
+from ansible_collections.baremetal.llm.tests.unit.plugins.fake_root import programs, put
 
 
 @pytest.mark.parametrize(
@@ -78,68 +60,6 @@ def test_packages_that_unattended_upgrades_leaves_alone(package: str, stays: boo
     """As it reads the list: regular expressions for re.match."""
     listed = re.findall(r'^    "(.+)";$', pin.blacklist_text(), re.MULTILINE)
     assert any(re.match(expression, package) for expression in listed) is stays
-
-
-def test_the_record(tmp_path: Path) -> None:
-    host = DriverHost(tmp_path)
-    assert host.record() is None
-    host.write_record(RECORD)
-    assert host.record() == RECORD
-    assert RECORD.towards("610.43.02").version == "580.95.05"
-    put(tmp_path, "var/lib/baremetal-llm/driver-upgrade/libcuda1_580.95.05-1_amd64.deb")
-    host.drop_record()
-    assert host.record() is None and os.listdir(tmp_path / "var/lib/baremetal-llm") == []
-    host.drop_record()
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": "580.95.05"}'])
-def test_a_damaged_record_is_not_obeyed(text: str, tmp_path: Path) -> None:
-    put(tmp_path, "var/lib/baremetal-llm/driver-upgrade.json", text)
-    with pytest.raises(UserError, match=r"driver-upgrade\.json is not the record"):
-        DriverHost(tmp_path).record()
-
-
-def test_package_files_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    programs(
-        tmp_path, monkeypatch, dpkg="echo amd64", apt_get='[ "$2" = libcuda1=580.95.05-1 ] && echo deb >libcuda1_580.95.05-1_amd64.deb'
-    )
-    put(tmp_path, "var/cache/apt/archives/nvidia-smi_1%3a580.95.05-1_amd64.deb", "cached")
-    host = DriverHost(tmp_path)
-    packages = {"libcuda1": "580.95.05-1", "nvidia-smi": "1:580.95.05-1", "nvidia-modprobe": "580.95.05-1"}
-    assert host.keep(packages) == ["nvidia-modprobe=580.95.05-1"]
-    kept = tmp_path / "var/lib/baremetal-llm/driver-upgrade"
-    assert sorted(os.listdir(kept)) == ["libcuda1_580.95.05-1_amd64.deb", "nvidia-smi_1%3a580.95.05-1_amd64.deb"]
-    assert host.arguments_to_install(packages) == [
-        str(kept / "libcuda1_580.95.05-1_amd64.deb"),
-        "nvidia-modprobe=580.95.05-1",
-        str(kept / "nvidia-smi_1%3a580.95.05-1_amd64.deb"),
-    ]
-
-
-def test_files_of_a_package_for_two_architectures_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    programs(tmp_path, monkeypatch, dpkg="echo amd64", apt_get="exit 100")
-    for architecture in ("arm64", "i386", "amd64"):  # whichever the directory happens to list first
-        put(tmp_path, f"var/cache/apt/archives/libcuda1_580.95.05-1_{architecture}.deb", architecture)
-    put(tmp_path, "var/cache/apt/archives/firmware-nvidia-gsp_580.95.05-1_all.deb")
-    host = DriverHost(tmp_path)
-    packages = dict.fromkeys(["firmware-nvidia-gsp", "libcuda1", "libcuda1:i386"], "580.95.05-1")
-    assert host.keep(packages) == []
-    kept = [Path(file) for file in host.arguments_to_install(packages)]
-    assert [file.name.rpartition("_")[2] for file in kept] == ["all.deb", "amd64.deb", "i386.deb"]
-    assert [file.read_text("utf-8") for file in kept] == ["", "amd64", "i386"]
-    assert host.arguments_to_install({"firmware-nvidia-gsp:i386": "580.95.05-1"}) == ["firmware-nvidia-gsp:i386=580.95.05-1"]
-
-
-def test_package_files_are_fetched_at_once_and_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fetch = 'echo "$@" >>"$SEEN"; shift; for a; do echo deb >"${a%%=*}_${a#*=}_amd64.deb"; done'
-    programs(tmp_path, monkeypatch, apt_get=fetch)
-    seen = tmp_path / "seen"
-    monkeypatch.setenv("SEEN", str(seen))
-    host, packages = DriverHost(tmp_path), {"libcuda1": "580.95.05-1", "nvidia-modprobe": "580.95.05-1"}
-    assert host.missing(packages) == ["libcuda1=580.95.05-1", "nvidia-modprobe=580.95.05-1"]
-    assert host.keep(packages) == host.keep(packages) == host.missing(packages) == []
-    assert seen.read_text("utf-8") == "download libcuda1=580.95.05-1 nvidia-modprobe=580.95.05-1\n"
-    assert host.missing({"libcuda1:i386": "580.95.05-1"}) == ["libcuda1:i386=580.95.05-1"]
 
 
 def test_the_pin_is_simulated_before_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,14 +172,23 @@ def test_headers_and_versions(tmp_path: Path) -> None:
     assert host.has_headers(kernel) and host.loaded_module() == ("580.95.05", "none") and host.nouveau()
 
 
-def test_the_state_of_the_packages() -> None:
-    state = state_of(
-        [
-            Package("libcuda1", "590.48.01-1", "installed", held=True, intact=True),
-            Package("nvidia-driver-cuda", "590.48.01-1", "unpacked", held=False, intact=False),
-            Package("nvidia-container-toolkit", "1.18.0-1", "unpacked", held=True, intact=False),
-        ],
-        RECORD,
-    )
-    assert state.versions == {"libcuda1": "590.48.01-1", "nvidia-driver-cuda": "590.48.01-1"}
-    assert (state.broken, state.held, state.upgraded_from) == (("nvidia-driver-cuda",), ("libcuda1",), "580.95.05")
+def test_everything_is_seen_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.release", lambda: "6.1.0-40-amd64")
+    listed = "linux-image-amd64\\tamd64\\t6.1\\tinstall\\tok\\tinstalled\\n"
+    driver = "libcuda1\\tamd64\\t580.95.05-1\\tinstall\\tok\\tinstalled\\n"
+    programs(tmp_path, monkeypatch, dpkg="echo amd64", dpkg_query=f'[ "$1" = --show ] || exit 1; printf "{listed}"')
+    library = put(tmp_path, "usr/lib/x86_64-linux-gnu/libnvidia-ml.so.580.95.05")
+    put(tmp_path, pin.PIN, "Package: *\n")
+    put(tmp_path, "sys/module/nouveau/refcnt")
+    put(tmp_path, "var/lib/dpkg/updates/0003")
+    (tmp_path / "lib/modules/6.1.0-40-amd64/build").mkdir(parents=True)
+    seen = DriverHost(tmp_path).see()
+    assert (seen.kernel, seen.headers, seen.nouveau, seen.unfinished) == (Kernel("6.1.0-40-amd64", ("amd64",)), True, True, True)
+    assert seen.files == {pin.PIN: "Package: *\n", pin.BLACKLIST: None, pin.NOUVEAU: None}
+    assert (seen.foreign, seen.record, seen.loaded, seen.state.version) == (str(library), None, None, None)
+    programs(tmp_path, monkeypatch, dpkg_query=f'[ "$1" = --show ] || exit 1; printf "{driver}"')
+    put(tmp_path, "var/lib/dpkg/info/libcuda1:amd64.list")
+    seen = DriverHost(tmp_path).see()
+    assert (seen.foreign, seen.state.version, seen.came_since_boot) == (None, "580.95.05", True)
+    put(tmp_path, "sys/module/nvidia/version", "580.95.05\n")
+    assert not DriverHost(tmp_path).see().came_since_boot

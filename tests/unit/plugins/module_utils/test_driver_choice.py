@@ -5,25 +5,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.baremetal.llm.plugins.module_utils import _driver_plan as plan
-from ansible_collections.baremetal.llm.plugins.module_utils._driver_apt import Change
-from ansible_collections.baremetal.llm.plugins.module_utils._driver_packages import Kernel, Offer, Repository, package_set
-from ansible_collections.baremetal.llm.plugins.module_utils._driver_plan import Needs, State, Wish
+from ansible_collections.baremetal.llm.plugins.module_utils import _driver_choice as choice
+from ansible_collections.baremetal.llm.plugins.module_utils._cuda_conflicts import OF_THE_DRIVER
+from ansible_collections.baremetal.llm.plugins.module_utils._driver_choice import Needs, Wish
+from ansible_collections.baremetal.llm.plugins.module_utils._driver_state import State
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._nvidia_driver import Flavour
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem
 
 OPEN, PROPRIETARY = Flavour.OPEN, Flavour.PROPRIETARY
 OFFERED = ["570.211.01", "580.95.05", "580.126.09", "590.48.01", "610.43.02"]
-KERNEL = Kernel("6.1.0-40-amd64", ("amd64",))
-SET = package_set("debian12", Repository.NVIDIA, 580, OPEN, KERNEL)
 A10, RTX5090, V100 = ({"name": name} for name in ("NVIDIA A10", "NVIDIA GeForce RTX 5090", "Tesla V100-PCIE-16GB"))
 UNKNOWN = {"name": "NVIDIA GPU 10de:ffff", "compute_capability": None}
-MIB = 1 << 20
 
 
 def driver(version: str = "580.95.05", modules: str = "nvidia-kernel-open-dkms", **more: Any) -> State:
@@ -57,7 +53,7 @@ def codes(problems: Any) -> list[str]:
     ],
 )
 def test_the_version_to_have(version: str, installed: str | None, upgrade: bool, target: str | None) -> None:
-    assert plan.wanted_version(Wish(version, upgrade=upgrade), Needs(), installed, OFFERED) == target
+    assert choice.wanted_version(Wish(version, upgrade=upgrade), Needs(), installed, OFFERED) == target
 
 
 @pytest.mark.parametrize(
@@ -71,7 +67,7 @@ def test_the_version_to_have(version: str, installed: str | None, upgrade: bool,
     ],
 )
 def test_without_a_wish_the_newest_that_fits(gpus: list[Mapping[str, object]], toolkit: str, target: str) -> None:
-    assert plan.wanted_version(Wish(), Needs(gpus, toolkit), None, OFFERED) == target
+    assert choice.wanted_version(Wish(), Needs(gpus, toolkit), None, OFFERED) == target
 
 
 @pytest.mark.parametrize(
@@ -89,7 +85,7 @@ def test_without_a_wish_the_newest_that_fits(gpus: list[Mapping[str, object]], t
     ],
 )
 def test_the_flavour_to_have(wish: Wish, gpus: list[Mapping[str, object]], state: State, flavour: Flavour) -> None:
-    assert plan.wanted_flavour(wish, Needs(gpus), state) is flavour
+    assert choice.wanted_flavour(wish, Needs(gpus), state) is flavour
 
 
 @pytest.mark.parametrize("version", ["58x", "580.", "latest", "580.126.09-1", "58"])
@@ -120,22 +116,47 @@ def test_what_is_no_version_is_refused(version: str) -> None:
 )
 def test_what_speaks_against_a_driver(wish: Wish, state: State, gpus: list[Mapping[str, object]], found: list[str]) -> None:
     needs = Needs(gpus, "" if V100 in gpus else "13.0.3")
-    target = plan.wanted_version(wish, needs, state.version, OFFERED)
-    flavour = plan.wanted_flavour(wish, needs, state)
-    assert codes(plan.version_problems(wish, needs, state, target, flavour, OFFERED)) == found
+    target = choice.wanted_version(wish, needs, state.version, OFFERED)
+    flavour = choice.wanted_flavour(wish, needs, state)
+    assert codes(choice.version_problems(wish, needs, state, target, flavour, OFFERED)) == found
+
+
+FITS = [
+    ([RTX5090], "", "550.54.14", OPEN, ["driver_too_old"]),
+    ([V100], "", "590.48.01", PROPRIETARY, ["driver_too_new"]),
+    ([A10], "13.0.3", "570.211.01", OPEN, ["toolkit_newer_than_driver"]),
+    ([RTX5090], "", "580.95.05", PROPRIETARY, ["open_modules_required"]),
+    ([V100], "", "580.95.05", OPEN, ["proprietary_modules_required"]),
+    ([V100, RTX5090], "", "580.95.05", OPEN, ["gpus_without_common_driver"]),
+    ([A10], "13.0.3", "580.95.05", OPEN, []),
+    ([UNKNOWN], "13.0.3", "550.54.14", OPEN, []),
+    # what no driver could mend
+    ([RTX5090], "12.2", "580.95.05", OPEN, []),
+    ([A10], "13.9.9", "580.95.05", OPEN, []),
+    ([{"name": "NVIDIA A10", "compute_capability": "9.0"}], "", "580.95.05", OPEN, []),
+]
+
+
+@pytest.mark.parametrize(("gpus", "toolkit", "version", "flavour", "found"), FITS)
+def test_whether_a_driver_fits(gpus: list[Mapping[str, object]], toolkit: str, version: str, flavour: Flavour, found: list[str]) -> None:
+    assert codes(Needs(gpus, toolkit).problems(version, flavour)) == found
+
+
+def test_every_code_about_the_driver_was_seen() -> None:
+    assert {code for *_given, found in FITS for code in found} == OF_THE_DRIVER
 
 
 def test_another_version_names_both_and_the_way() -> None:
-    (problem,) = plan.version_problems(Wish("590"), Needs(), driver(), "590.48.01", OPEN, OFFERED)
+    (problem,) = choice.version_problems(Wish("590"), Needs(), driver(), "590.48.01", OPEN, OFFERED)
     assert "580.95.05" in problem.message and "590, of which 590.48.01 is the newest" in problem.message
     assert "playbooks/driver_upgrade.yml" in problem.remedy
 
 
 def test_a_pin_that_is_not_on_offer_lists_what_is() -> None:
     many = [f"580.{number}" for number in range(100, 120)]
-    problem = plan.not_offered("580.99", many, OPEN)
+    problem = choice.not_offered("580.99", many, OPEN)
     assert "580.119, 580.118" in problem.message and "and 8 older ones" in problem.message and "580.107," not in problem.message
-    assert "offers none" in plan.not_offered("580.99", [], OPEN).message
+    assert "offers none" in choice.not_offered("580.99", [], OPEN).message
 
 
 @pytest.mark.parametrize(
@@ -156,88 +177,4 @@ def test_a_pin_that_is_not_on_offer_lists_what_is() -> None:
     ],
 )
 def test_apt_is_only_asked_when_it_matters(wish: Wish, state: State, asks: bool) -> None:
-    assert plan.needs_offers(wish, state, OPEN) is asks
-
-
-def offer(version: str) -> Offer:
-    exact = {"nvidia-kernel-open-dkms": f"{version}-1", "nvidia-driver-cuda": f"{version}-1"}
-    return Offer(version, exact, {"nvidia-persistenced": f"{version}-1"}, SET)
-
-
-def test_everything_of_the_driver_moves_along() -> None:
-    state = State(
-        {**driver().versions, "nvidia-settings": "580.95.05-1", "libcuda1:i386": "580.95.05-1", "nvidia-kernel-dkms": "580.95.05-1"}
-    )
-    offered = {name: ["590.48.01-1"] for name in ("libcuda1", "nvidia-settings", "nvidia-kernel-dkms", "linux-headers-amd64")}
-    assert plan.specs(offer("590.48.01"), OPEN, state, offered) == [
-        "libcuda1=590.48.01-1",
-        "nvidia-driver-cuda=590.48.01-1",
-        "nvidia-kernel-open-dkms=590.48.01-1",
-        "nvidia-persistenced=590.48.01-1",
-        "nvidia-settings=590.48.01-1",
-        "linux-headers-amd64",
-        "nvidia-kernel-dkms-",
-    ]
-
-
-def test_only_what_is_of_this_set_is_missed() -> None:
-    complete = {*driver().versions, *SET.kernel}
-    assert plan.missing_packages(SET, driver(), complete, headers=False) == []
-    assert plan.missing_packages(SET, driver(), complete - {"linux-headers-amd64"}, headers=False) == ["linux-headers-amd64"]
-    assert plan.missing_packages(SET, driver(), complete - {"linux-headers-6.1.0-40-amd64"}, headers=True) == []
-    somebody_elses = State({"libnvidia-compute-580": "580.95.05-1", "nvidia-dkms-580-open": "580.95.05-1"})
-    assert plan.missing_packages(SET, somebody_elses, set(), headers=False) == []
-
-
-def test_headers_of_the_kernel_that_runs() -> None:
-    name = "linux-headers-6.1.0-40-amd64"
-    assert plan.headers_problem(SET, KERNEL, [name], []) is None
-    assert plan.headers_problem(SET, KERNEL, [], [name]) is None
-    problem = plan.headers_problem(SET, KERNEL, ["linux-headers-amd64"], [])
-    assert problem and problem.code == "no_kernel_headers" and "linux-image-amd64" in problem.remedy
-    signed = package_set("ubuntu2404", Repository.DISTRIBUTION, 580, OPEN, KERNEL)
-    assert plan.headers_problem(signed, KERNEL, [], []) is None
-
-
-@pytest.mark.parametrize(
-    ("changes", "held", "found"),
-    [
-        ([Change("nvidia-driver-cuda", "580.95.05-1", "590.48.01-1")], (), ["left_behind"]),
-        ([Change(name, "580.95.05-1", "590.48.01-1") for name in driver().versions], (), []),
-        ([Change(name, "580.95.05-1", "590.48.01-1") for name in driver().versions], ("libcuda1",), ["on_hold"]),
-        ([Change(name, "580.95.05-1", None) for name in driver().versions], (), []),
-        ([*[Change(name, "1", "590.48.01-1") for name in driver().versions], Change("blender", "3.4", None)], (), ["would_remove"]),
-        (
-            [*[Change(name, "1", "590.48.01-1") for name in driver().versions], Change("nvidia-container-toolkit", "1", None)],
-            (),
-            ["would_remove"],
-        ),
-        (
-            [*[Change(name, "1", "590.48.01-1") for name in driver().versions], Change("libnvidia-ml1", None, "610.43.02-1")],
-            (),
-            ["mixed_versions"],
-        ),
-        ([*[Change(name, "1", "590.48.01-1") for name in driver().versions], Change("nvidia-settings", None, "610.43.02-1")], (), []),
-        ([*[Change(name, "1", "590.48.01-1") for name in driver().versions], Change("dkms", None, "3.0.10-8")], (), []),
-    ],
-)
-def test_what_speaks_against_a_transaction(changes: list[Change], held: tuple[str, ...], found: list[str]) -> None:
-    assert codes(plan.transaction_problems(changes, replace(driver(), held=held), "590.48.01")) == found
-
-
-@pytest.mark.parametrize(
-    ("boot_free", "initramfs", "var_free", "download", "dkms", "found"),
-    [
-        (200, 60, 4000, 400, True, []),
-        (75, 60, 4000, 400, True, ["boot_full"]),
-        (76, 60, 4000, 400, True, []),
-        (None, 0, 4000, 400, True, []),
-        (200, 60, 1823, 400, True, ["var_full"]),
-        (200, 60, 1824, 400, True, []),
-        (200, 60, 800, 400, False, []),
-        (10, 60, 10, 400, True, ["boot_full", "var_full"]),
-    ],
-)
-def test_room(boot_free: int | None, initramfs: int, var_free: int, download: int, dkms: bool, found: list[str]) -> None:
-    free = None if boot_free is None else boot_free * MIB
-    assert codes(plan.space_problems(free, initramfs * MIB, var_free * MIB, download * MIB, dkms=dkms)) == found
+    assert choice.needs_offers(wish, state, OPEN) is asks
