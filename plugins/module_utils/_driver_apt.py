@@ -18,6 +18,7 @@ DPKG_FORMAT = r"${Package}\t${Architecture}\t${Version}\t${db:Status-Want}\t${db
 
 # As apt itself does it: nobody is asked, the configuration of the host stays, and needrestart leaves the services alone.
 QUIET = {"DEBIAN_FRONTEND": "noninteractive", "APT_LISTCHANGES_FRONTEND": "none", "NEEDRESTART_SUSPEND": "1"}
+WAIT = "wait for it, or raise nvidia_driver_lock_timeout"
 
 
 class Package(NamedTuple):
@@ -110,6 +111,19 @@ def reason(output: str) -> str:
     unmet = [line for line in lines if re.match(r"(\S+ : )?(Depends|PreDepends|Conflicts|Breaks): ", line)]
     errors = [line[2:].strip() for line in lines if line.startswith("E:")]
     return "; ".join((unmet or errors)[:4]) or next((line for line in reversed(lines) if line), "it said nothing")
+
+
+def hindrance(output: str) -> str | None:
+    """What kept apt from installing or fetching, and the remedy; None for what only apt itself can say."""
+    if unfetched := re.findall(r"^E: Failed to fetch (\S+) +(\S.*)$", output, re.MULTILINE):
+        address, why = unfetched[0]
+        more = f" and {len(unfetched) - 1} more" if len(unfetched) > 1 else ""
+        return (
+            f"apt cannot fetch {address}{more} ({why.rstrip(' :')}). Bring the sources of apt within reach of this host, or a mirror of "
+            "them, or install these packages yourself; a driver that works stays as it is with nvidia_driver_manage: false"
+        )
+    held = re.search(r"^E: Could not get lock (\S+?)\.?(?: It is held by (.+))?$", output, re.MULTILINE)
+    return f"{held[2] or 'another program'} holds {held[1]}; {WAIT}" if held else None
 
 
 def transaction_diff(changes: Iterable[Change]) -> tuple[str, str]:

@@ -224,7 +224,13 @@ class DriverHost:
 
     def _run_apt(self, arguments: Sequence[str], what: str, *options: str) -> None:
         locking = ("-o", f"DPkg::Lock::Timeout={self._lock_timeout}")
-        check(["apt-get", *locking, *options, *self._install(arguments)], what=what, env=apt.QUIET)
+        try:
+            check(["apt-get", *locking, *options, *self._install(arguments)], what=what, env=apt.QUIET)
+        except UserError as failed:
+            hindrance = apt.hindrance(str(failed.details["stderr"]))
+            if hindrance is None:
+                raise
+            raise UserError(f"{what} failed: {hindrance}", **failed.details) from failed
 
     def _install(self, arguments: Sequence[str]) -> list[str]:
         # apt's own simulation has to be seen before it is let loose, and for that ansible.builtin.apt has no means.
@@ -254,9 +260,7 @@ class DriverHost:
                     break
                 except OSError as busy:
                     if time.monotonic() > until:
-                        raise UserError(
-                            f"Another program has installed packages for {self._lock_timeout} s; wait for it, or raise lock_timeout"
-                        ) from busy
+                        raise UserError(f"Another program has installed packages for {self._lock_timeout} s; {apt.WAIT}") from busy
                     time.sleep(1)
             yield
 

@@ -10,6 +10,7 @@ import pytest
 from ansible_collections.baremetal.llm.plugins.module_utils._driver_apt import (
     Change,
     Package,
+    hindrance,
     parse_download_bytes,
     parse_madison,
     parse_packages,
@@ -138,3 +139,41 @@ def test_download_size() -> None:
 )
 def test_reason(output: str, why: str) -> None:
     assert reason(output) == why
+
+
+UNREACHABLE = """\
+W: Download is performed unsandboxed as root as file '/var/cache/apt/archives/partial/sed_4.9-1_amd64.deb' couldn't be accessed by user '_apt'.
+E: Failed to fetch http://deb.example.org/debian/pool/main/h/hostname/hostname_3.23%2bnmu1_amd64.deb  Could not connect to 192.0.2.1:80 (192.0.2.1). - connect (111: Connection refused)
+E: Failed to fetch http://deb.example.org/debian/pool/main/s/sed/sed_4.9-1%2bdeb12u1_amd64.deb  Unable to connect to 192.0.2.1:80:
+E: Unable to fetch some archives, maybe run apt-get update or try with --fix-missing?
+"""
+LOCKED = """\
+E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 4711 (unattended-upgr)
+N: Be aware that removing the lock file is not a solution and may break your system.
+E: Unable to acquire the dpkg frontend lock (/var/lib/dpkg/lock-frontend), is another process using it?
+"""
+
+
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        (
+            UNREACHABLE,
+            ("hostname_3.23%2bnmu1_amd64.deb and 1 more (Could not connect to 192.0.2.1:80", "or a mirror", "nvidia_driver_manage"),
+        ),
+        (
+            UNREACHABLE.splitlines()[2],
+            ("cannot fetch http://deb.example.org/debian/pool/main/s/sed/sed_4.9-1%2bdeb12u1_amd64.deb (Unable to",),
+        ),
+        (LOCKED, ("process 4711 (unattended-upgr) holds /var/lib/dpkg/lock-frontend;", "raise nvidia_driver_lock_timeout")),
+        ("E: Could not get lock /var/lib/dpkg/lock\n", ("another program holds /var/lib/dpkg/lock;",)),
+    ],
+)
+def test_what_an_operator_can_put_right(output: str, words: tuple[str, ...]) -> None:
+    said = hindrance(output)
+    assert said and [word for word in words if word not in said] == [], said
+
+
+@pytest.mark.parametrize("output", ["", "E: Sub-process /usr/bin/dpkg returned an error code (1)\n", UNMET])
+def test_what_only_apt_can_say(output: str) -> None:
+    assert hindrance(output) is None

@@ -192,3 +192,24 @@ def test_everything_is_seen_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert (seen.foreign, seen.state.version, seen.came_since_boot) == (None, "580.95.05", True)
     put(tmp_path, "sys/module/nvidia/version", "580.95.05\n")
     assert not DriverHost(tmp_path).see().came_since_boot
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (
+            "E: Failed to fetch http://deb.example.org/linux-headers-6.1_1_amd64.deb  Could not connect\nE: Some files failed",
+            "cannot fetch",
+        ),
+        ("E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 7 (apt)", "raise nvidia_driver_lock_timeout"),
+        ("E: Sub-process /usr/bin/dpkg returned an error code (1)", r"\(rc 100\): E: Sub-process /usr/bin/dpkg"),
+    ],
+)
+def test_why_apt_failed(said: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    programs(tmp_path, monkeypatch, apt_get=f'echo "{said}" >&2; exit 100')
+    host = DriverHost(tmp_path)
+    with pytest.raises(UserError, match=f"^The download of it failed.*{words}") as failed:
+        host.download(["libcuda1"], "", "The download of it")
+    assert (failed.value.details["rc"], failed.value.details["stderr"]) == (100, f"{said}\n")
+    with pytest.raises(UserError, match=f"^The installation of it failed.*{words}"):
+        host.install(["libcuda1"], "The installation of it")
