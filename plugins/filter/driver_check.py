@@ -25,7 +25,10 @@ def driver_check(
     needs_gpu: bool = False,
     toolkit_source: str = "",
 ) -> dict[str, t.Any]:
-    if not isinstance(host, t.Mapping) or "driver" not in host:
+    seen = isinstance(host, t.Mapping) and "driver" in host
+    # After an installation gpu_info itself may fail, and what it returned then says why.
+    failed = before is not None and isinstance(host, t.Mapping) and "msg" in host
+    if not seen and not failed:
         raise AnsibleFilterError("driver_check: the input has to be what the module gpu_info returned")
     try:
         if before is not None:
@@ -47,7 +50,7 @@ def driver_check(
     except UserError as error:
         raise AnsibleFilterError(f"driver_check: {error.msg}") from error
     return {
-        "due": driver_due(host, manage=manage),
+        "due": seen and driver_due(host, manage=manage),
         "problems": [problem.as_dict() for problem in problems],
         "message": failure_message(problems) if errors(problems) else "",
     }

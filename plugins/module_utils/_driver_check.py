@@ -37,7 +37,15 @@ def driver_problems(host: Mapping[str, Any], *, version: str = "", kernel_module
 
 def driver_failures(host: Mapping[str, Any], before: Mapping[str, Any], *, version: str, kernel_module: str) -> list[Problem]:
     """What is wrong after an installation and its reboot. ``before`` is the host as it was."""
+    if "driver" not in host:
+        return [_not_seen(host)]
     return [*_still_wrong(host), *_missing(host, before), *_not_that(host, version, kernel_module)]
+
+
+def _not_seen(host: Mapping[str, Any]) -> Problem:
+    """Of a gpu_info that failed."""
+    said = ": ".join(text for text in (str(host.get(key, "")).strip() for key in ("msg", "module_stderr")) if text)
+    return error("host_not_seen", f"gpu_info could not look at the host: {said}", "Put that right, and run this again")
 
 
 def _curable(host: Mapping[str, Any]) -> bool:

@@ -101,6 +101,21 @@ def test_after(found: dict[str, Any], before: dict[str, Any], codes: list[str]) 
     assert [problem["code"] for problem in checked["problems"]] == codes
 
 
+@pytest.mark.parametrize(
+    ("failed", "said"),
+    [
+        ({"failed": True, "msg": "Boom"}, "gpu_info could not look at the host: Boom. Put that right"),
+        ({"failed": True, "msg": "No json", "module_stderr": "no python\n", "rc": 127}, "the host: No json: no python. Put"),
+    ],
+)
+def test_gpu_info_itself_failed(failed: dict[str, Any], said: str) -> None:
+    checked = driver_check(failed, "580.95.05", "open", before=host())
+    assert (checked["due"], [problem["code"] for problem in checked["problems"]]) == (False, ["host_not_seen"])
+    assert said in checked["message"]
+    with pytest.raises(AnsibleFilterError, match="gpu_info"):
+        driver_check(failed)
+
+
 def test_what_makes_no_sense_is_refused() -> None:
     assert "nvidia_driver_version is 'latest'" in driver_check(host(), "latest")["message"]
     with pytest.raises(AnsibleFilterError, match="gpu_info"):
