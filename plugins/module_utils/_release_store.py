@@ -24,6 +24,7 @@ from pathlib import Path
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._files import read_text_or_none, symlink_atomic, sync_directory, write_atomic
 from ansible_collections.baremetal.llm.plugins.module_utils._lock import locked
+from ansible_collections.baremetal.llm.plugins.module_utils._prefix import check_path
 
 _OWN_NAMES = frozenset({"releases", "current", "history.json", "log", "ccache", "sources", "work", "progress.json", "lock"})
 _UNIT_DIRECTORY = Path("/etc/systemd/system")
@@ -73,8 +74,7 @@ class ReleaseStore:
 
     def check_prefix(self) -> None:
         """Refuse a directory that holds anything else: it is pruned and removed without asking."""
-        if not self.prefix.is_absolute() or len(self.prefix.parts) < 3 or ".." in self.prefix.parts:
-            raise UserError(f"prefix: {self.prefix} is refused; give an absolute path of at least two levels, such as /opt/llama.cpp")
+        check_path(self.prefix, "/opt/llama.cpp")
         if self.prefix.is_symlink() or (self.prefix.exists() and not self.prefix.is_dir()):
             raise UserError(f"prefix: {self.prefix} is a symbolic link or a file; give a directory, or a path that does not exist yet")
         foreign = sorted(name for name in self._entries() if not _is_own(name))

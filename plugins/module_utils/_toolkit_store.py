@@ -23,6 +23,7 @@ from pathlib import Path
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._files import read_text_or_none, sync_directory, write_atomic
 from ansible_collections.baremetal.llm.plugins.module_utils._lock import locked
+from ansible_collections.baremetal.llm.plugins.module_utils._prefix import check_path
 
 _MANIFEST = ".baremetal-llm.json"
 
@@ -37,8 +38,7 @@ class ToolkitStore:
         self._wheels = self._own / "wheels"
 
     def check_prefix(self) -> None:
-        if not self.prefix.is_absolute() or len(self.prefix.parts) < 3 or ".." in self.prefix.parts:
-            raise UserError(f"prefix: {self.prefix} is refused; give an absolute path of at least two levels, such as /opt/cuda")
+        check_path(self.prefix, "/opt/cuda")
         existing = self.existing_parent()
         if not existing.is_dir():
             raise UserError(f"prefix: {existing} is not a directory; give a prefix below one, such as /opt/cuda")
