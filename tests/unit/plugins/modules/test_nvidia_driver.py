@@ -25,7 +25,7 @@ from ansible_collections.baremetal.llm.plugins.modules import nvidia_driver
 from ansible_collections.baremetal.llm.tests.unit.plugins.fake_driver_host import VERSIONS, FakeDriverHost, driver, pinned
 
 CODE = re.compile(r'\b(?:error|warning)\(\s*"(\w+)"')
-RETURN = yaml.safe_load(nvidia_driver.RETURN)
+RETURNED = yaml.safe_load(nvidia_driver.RETURN)
 
 
 @pytest.fixture
@@ -93,14 +93,14 @@ def test_how_long_another_program_is_waited_for(arguments: dict[str, int], secon
 def test_each_state_returns_what_is_described(state: str, run: Any) -> None:
     result = run(FakeDriverHost(driver("580.95.05"), VERSIONS), version="580", state=state)
     assert "failed" not in result
-    described = {name for name, value in RETURN.items() if value["returned"] == "always" or state == "planned"}
+    described = {name for name, value in RETURNED.items() if value["returned"] == "always" or state == "planned"}
     assert set(result) - {"changed", "diff", "invocation", "warnings"} == described
 
 
 def test_every_code_is_described() -> None:
     utils = Path(nvidia_driver.__file__).parents[1] / "module_utils"
     made = {code for name in ("choice", "obstacles") for code in CODE.findall((utils / f"_driver_{name}.py").read_text("utf-8"))}
-    described = set(re.findall(r"V\((\w+)\)", " ".join(RETURN["problems"]["description"])))
+    described = set(re.findall(r"V\((\w+)\)", " ".join(RETURNED["problems"]["description"])))
     assert described == {*made, NOT_OFFERED}
     assert not described & OF_THE_DRIVER  # these are described where they are made
 
