@@ -17,7 +17,7 @@ from .gpu_hosts import GpuHost, gpu_host
 
 DRIVER = "580.126.09"
 SOURCES = "/etc/apt/sources.list.d"
-WANTED = {
+WANTED: dict[str, t.Any] = {
     "llama_cpp_backend": "cuda",
     "nvidia_driver_version": DRIVER,
     "nvidia_repository_source": {"uris": "file:/srv/range-gpus/apt", "suites": "./", "trusted": True},
@@ -68,6 +68,13 @@ def test_a_repository_that_somebody_else_was_to_set_up_is_missed(host: GpuHost) 
     assert run.rc != 0
     assert "apt offers no NVIDIA driver" in run.failure and "role nvidia_repository" in run.failure
     assert "nvidia-cuda.sources" not in installed(host)
+
+
+def test_a_repository_out_of_reach_is_told_with_what_helps(host: GpuHost) -> None:
+    run = play(host, nvidia_repository_source={**WANTED["nvidia_repository_source"], "uris": "http://127.0.0.1:9/cuda"})
+    assert run.rc != 0
+    assert "The repository http://127.0.0.1:9/cuda can't be used: " in run.failure and "(nvidia_repository_source)" in run.failure
+    host.run("rm", f"{SOURCES}/nvidia-cuda.sources")
 
 
 def test_driver_and_toolkit_come_from_the_mirror(host: GpuHost) -> None:
