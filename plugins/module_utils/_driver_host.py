@@ -31,6 +31,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._driver_state import
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._files import read_text_or_none, write_atomic
 from ansible_collections.baremetal.llm.plugins.module_utils._nvidia_driver import (
+    MODULES,
     Flavour,
     ModuleVersion,
     library_version,
@@ -66,7 +67,7 @@ class DriverHost:
             record=record,
             files={path: self.text(path) for path in files.FILES},
             loaded=loaded,
-            came_since_boot=loaded is None and self.installed_since_boot(driver),
+            came_since_boot=loaded is None and self.came_since_boot(driver, kernel),
             nouveau=self.nouveau(),
             foreign=None if driver else self.foreign_driver(),
         )
@@ -127,13 +128,17 @@ class DriverHost:
                 return str(library)
         return None
 
-    def installed_since_boot(self, names: Iterable[str]) -> bool:
-        """Whether the files of one of these packages came after the first process of this boot was started."""
-        info = self._root / "var/lib/dpkg/info"
+    def came_since_boot(self, names: Iterable[str], kernel: Kernel) -> bool:
+        """Whether one of these packages, or the module, came after the first process of this boot was started.
+
+        Where the packages were unpacked and then the power went, the module alone is newer: it comes when they are configured.
+        """
+        info, modules = self._root / "var/lib/dpkg/info", self._root / "lib/modules" / kernel.release
         plain = {name.partition(":")[0] for name in names}
-        lists = (path for name in plain for pattern in (f"{name}.list", f"{name}:*.list") for path in info.glob(pattern))
+        files = [path for name in plain for pattern in (f"{name}.list", f"{name}:*.list") for path in info.glob(pattern)]
+        files += [path for name in MODULES for path in modules.glob(f"**/{name}.ko*")]
         started = self._boot_time()
-        return any(path.stat().st_ctime > started for path in lists)
+        return any(path.stat().st_ctime > started for path in files)
 
     def boot_id(self) -> str:
         return self._read("proc/sys/kernel/random/boot_id").strip()

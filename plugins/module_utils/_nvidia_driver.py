@@ -130,6 +130,8 @@ def version_key(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split("."))
 
 
+# Debian calls its module differently where several branches of the driver can be installed side by side.
+MODULES = ("nvidia", "nvidia-current")
 _REQUIRED = {Modules.OPEN: Flavour.OPEN, Modules.PROPRIETARY: Flavour.PROPRIETARY}
 
 

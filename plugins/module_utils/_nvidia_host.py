@@ -26,8 +26,6 @@ from ansible_collections.baremetal.llm.plugins.module_utils._driver_pin import P
 _SYSTEM_PATH = ("/usr/sbin", "/sbin")
 # Of the small programs; nvidia-smi may have to start each GPU first, which takes seconds.
 _SECONDS = 10.0
-# Debian calls its module differently where several branches of the driver can be installed side by side.
-_MODULES = ("nvidia", "nvidia-current")
 _LIBRARY_DIRECTORIES = ("usr/lib/*-linux-gnu", "usr/lib/*-linux-gnu/nvidia/current", "usr/lib64", "usr/lib")
 _RUNTIMES = ("docker", "podman")
 
@@ -151,7 +149,7 @@ class NvidiaHost:
         return driver.ModuleVersion(version, driver.Flavour.NONE) if version else None
 
     def _module_on_disk(self) -> driver.ModuleVersion | None:
-        for name in _MODULES:
+        for name in driver.MODULES:
             version = self._run(["modinfo", "-F", "version", name])
             if version and version.rc == 0 and version.stdout.strip():
                 licence = self._run(["modinfo", "-F", "license", name])

@@ -78,7 +78,7 @@ class FakeDriverHost(DriverHost):
     def loaded_module(self) -> ModuleVersion | None:
         return ModuleVersion(self.loaded, self.loaded_flavour) if self.loaded else None
 
-    def installed_since_boot(self, names: object) -> bool:
+    def came_since_boot(self, names: object, kernel: Kernel) -> bool:
         return bool(self.done)
 
     def nouveau(self) -> bool:

@@ -119,17 +119,30 @@ def test_space_for_an_initramfs(tmp_path: Path) -> None:
     assert free and largest == 20
 
 
-def test_what_was_installed_since_this_boot(tmp_path: Path) -> None:
-    host = DriverHost(tmp_path)
+def test_what_came_since_this_boot(tmp_path: Path) -> None:
+    host, kernel = DriverHost(tmp_path), Kernel("6.1.0-40-amd64")
     put(tmp_path, "var/lib/dpkg/info/libcuda1:amd64.list")
     stat = " ".join(["1 (sys temd) S", *["0"] * 18, "500", "0"])
     put(tmp_path, "proc/1/stat", stat)
     put(tmp_path, "proc/stat", "cpu 1\nbtime 1000\n")
-    assert host.installed_since_boot(["libcuda1"]) and not host.installed_since_boot(["nvidia-smi"])
+    assert host.came_since_boot(["libcuda1"], kernel) and not host.came_since_boot(["nvidia-smi"], kernel)
     put(tmp_path, "var/lib/dpkg/info/nvidia-driver-pinning-580.list")
-    assert not host.installed_since_boot(["nvidia-driver"])
+    put(tmp_path, "lib/modules/6.1.0-40-amd64/kernel/drivers/video/fbdev/nvidia/nvidiafb.ko")
+    put(tmp_path, "lib/modules/6.1.0-41-amd64/updates/dkms/nvidia.ko")
+    assert not host.came_since_boot(["nvidia-driver"], kernel)
     put(tmp_path, "proc/stat", "cpu 1\nbtime 99999999999\n")
-    assert not host.installed_since_boot(["libcuda1"])
+    assert not host.came_since_boot(["libcuda1"], kernel)
+
+
+@pytest.mark.parametrize(
+    "module", ["updates/dkms/nvidia.ko", "updates/dkms/nvidia-current.ko.xz", "kernel/nvidia-580-server-open/nvidia.ko.zst"]
+)
+def test_a_module_of_packages_that_were_unpacked_before_a_power_cut(tmp_path: Path, module: str) -> None:
+    put(tmp_path, "proc/1/stat", " ".join(["1 (systemd) S", *["0"] * 18, "500", "0"]))
+    put(tmp_path, "proc/stat", "cpu 1\nbtime 1000\n")
+    assert not DriverHost(tmp_path).came_since_boot(["nvidia-kernel-open-dkms"], Kernel("6.1.0-40-amd64"))
+    put(tmp_path, f"lib/modules/6.1.0-40-amd64/{module}")
+    assert DriverHost(tmp_path).came_since_boot(["nvidia-kernel-open-dkms"], Kernel("6.1.0-40-amd64"))
 
 
 def test_interrupted_dpkg(tmp_path: Path) -> None:
