@@ -58,8 +58,8 @@ lock: $(VENV)/dev.stamp ## lock requirements/*.in again (LOCK=--upgrade for newe
 
 ##### tests #####
 
-.PHONY: test lint sanity unit docs
-lint sanity unit docs: export PATH := $(CURDIR)/$(BIN):$(PATH)
+.PHONY: test lint sanity unit fuzz docs
+lint sanity unit fuzz docs: export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 test: lint sanity unit ## everything that has to pass
 
@@ -78,6 +78,9 @@ sanity: setup-dev ## ansible-test sanity
 unit: setup-dev ## pytest tests/unit
 	@tools/need modinfo=kmod
 	python -m pytest tests/unit
+
+fuzz: setup-dev ## 100,000 damaged GGUF headers are read or refused, in bounded time and memory; not part of `test`
+	python tests/fuzz/gguf_headers.py
 
 docs: setup-dev ## write the pages of modules, plugins and roles anew from their sources
 	python tools/render_docs.py
@@ -111,12 +114,13 @@ test-cuda: setup-dev setup-range ## all of llama.cpp compiled for the GPU of eac
 	@tools/need gcc=gcc
 	python -m pytest tests/cuda
 
-bench: setup-dev setup-range ## the figures of benchmarks/: site.yml on the demo's host, two compiles of llama.cpp, a GPU host, a driver upgrade
+bench: setup-dev setup-range ## the figures of benchmarks/: site.yml on the demo's host, two compiles of llama.cpp, a GPU host, a driver upgrade, a model's header
 	@tools/need g++=g++ cmake=cmake ninja=ninja-build ccache=ccache pip3=python3-pip
 	benchmarks/site.py
 	python benchmarks/llama_build.py
 	python benchmarks/gpu_host.py
 	python benchmarks/driver_upgrade.py
+	python benchmarks/gguf_info.py
 
 ##### clean-up #####
 

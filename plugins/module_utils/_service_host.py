@@ -17,7 +17,8 @@ from pathlib import Path
 
 from ansible_collections.baremetal.llm.plugins.module_utils._command import run
 from ansible_collections.baremetal.llm.plugins.module_utils._files import read_text_or_none
-from ansible_collections.baremetal.llm.plugins.module_utils._gguf import NotGgufError, trained_context
+from ansible_collections.baremetal.llm.plugins.module_utils._gguf import trained_context
+from ansible_collections.baremetal.llm.plugins.module_utils._gguf_source import NotGgufError
 from ansible_collections.baremetal.llm.plugins.module_utils._gpu_access import is_cpu_build
 from ansible_collections.baremetal.llm.plugins.module_utils._listeners import Listener, clashing, endpoint, listeners, owners
 from ansible_collections.baremetal.llm.plugins.module_utils._llama_server_options import value_of
