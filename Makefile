@@ -107,7 +107,7 @@ molecule: setup-dev setup-range ## the life of the quickstart host, on Debian 12
 	$(MOLECULE) test --scenario-name quickstart --no-command-borders
 
 integration: setup-dev setup-range ## pytest tests/integration: faults, bad input, secrets, on hosts booted from that snapshot
-	@tools/need g++=g++ cmake=cmake ninja=ninja-build ccache=ccache git=git pip3=python3-pip
+	@tools/need g++=g++ cmake=cmake ninja=ninja-build ccache=ccache git=git pip3=python3-pip chromium=chromium
 	python -m pytest tests/integration
 
 test-cuda: setup-dev setup-range ## all of llama.cpp compiled for the GPU of each host class: 20 to 25 minutes each on 2 cores, so not in `test`
