@@ -61,7 +61,7 @@ class HubEnvironment:
     def ready(self) -> HubClient | None:
         if self.client.python:
             return self.client
-        return replace(self.client, python=str(self._python)) if os.access(self._python, os.X_OK) else None
+        return self._own if os.access(self._python, os.X_OK) else None
 
     def provide(self, progress: ProgressFile) -> HubClient:
         client = self.ready()
@@ -77,7 +77,11 @@ class HubEnvironment:
             self._install(progress)
         except OSError as error:
             raise self._disk_error(error) from error
-        return replace(self.client, python=str(self._python))
+        return self._own
+
+    @property
+    def _own(self) -> HubClient:
+        return replace(self.client, python=str(self._python), own=True)
 
     @property
     def _python(self) -> Path:

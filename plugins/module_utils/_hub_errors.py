@@ -23,6 +23,7 @@ class Asked:
     with_token: bool
     cache_dir: Path
     python: str
+    own_python: bool
 
 
 def explained(failure: HubFailure, asked: Asked) -> UserError:
@@ -73,6 +74,12 @@ def _message(failure: HubFailure, asked: Asked) -> str:
         return (
             f"endpoint: {endpoint} does not answer as the hub does ({failure.detail}); correct the address, or bring its mirror up to date"
         )
+    if failure.kind == "killed":
+        return (
+            f"the hub's client was killed ({failure.detail}), perhaps for lack of memory; run this again, it goes on from what has arrived"
+        )
+    if failure.kind == "client" and asked.own_python:
+        return f"the hub's client at {asked.python} does not work ({failure.detail}); remove its directory, then it is installed anew"
     if failure.kind == "client":
         return f"python: the hub's client at {asked.python} does not work ({failure.detail}); leave python out to have one installed"
     return f"the hub's client can't bring {what}: {failure.detail}"

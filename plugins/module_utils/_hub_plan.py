@@ -242,4 +242,4 @@ def readable(cache: RepoCache, commit: str, files: Iterable[File]) -> list[Path]
 
 
 def asked(request: Request, client: HubClient) -> Asked:
-    return Asked(request.repo_id, request.revision, client.endpoint, request.with_token, request.cache.cache_dir, client.python)
+    return Asked(request.repo_id, request.revision, client.endpoint, request.with_token, request.cache.cache_dir, client.python, client.own)

@@ -67,14 +67,20 @@ def ensure_present(request: Request, clients: Clients, *, check_mode: bool) -> O
     if check_mode or not plan.due:
         to_fetch = tuple(file.path for file in plan.to_fetch)
         return Outcome(plan.changes, plan, plan.files, to_fetch, _download_bytes(request, plan), plan.settled.warnings)
+    try:
+        return _run(request, clients, plan)
+    except OSError as error:
+        raise _disk_error(request.cache, error) from error
+
+
+def _run(request: Request, clients: Clients, plan: Plan) -> Outcome:
     cache = request.cache
     cache.make(cache.own)
     with locked(cache.lock) as lock:
         # Whoever held the lock may have removed or brought some of it.
         cache.make(cache.own)
         with ProgressFile(cache.progress) as progress:
-            work = _Work(request, clients, progress, lock)
-            return work.run(plan)
+            return _Work(request, clients, progress, lock).run(plan)
 
 
 def _check_writable(cache: RepoCache) -> None:
@@ -146,10 +152,12 @@ class _Work:
         self._verify(first)
         # What was read is proven now, or known to be something else.
         now = make_plan(replace(self.request, trust=True), client, first.settled)
-        self._remember(now.settled)
-        _check_fits(self.request, now)
         if now.to_fetch:
-            self._fetch(now, client or self.clients.provide(self.progress))
+            client = client or self.clients.provide(self.progress)
+            now = make_plan(replace(self.request, trust=True), client, now.settled)
+            self._remember(now.settled)
+            _check_fits(self.request, now)
+            self._fetch(now, client)
         return self._finish(first, now)
 
     def _remember(self, settled: Settled) -> None:
@@ -234,8 +242,6 @@ class _Work:
             client.fetch(self.request.repo_id, plan.commit, downloads, watcher, (self.lock,))
         except HubFailure as failure:
             raise explained(failure, asked(self.request, client)) from failure
-        except OSError as error:
-            raise self._disk_error(error) from error
         if mismatches:
             raise mismatches[0]
         self.fetched = {file.path: listed[file.path].blob for file in plan.to_fetch}
@@ -248,10 +254,13 @@ class _Work:
         self.proofs[found.place] = proof_of(found, sha256, None if file.lfs else file.blob)
         write_proofs(self.cache, self.proofs)
 
-    def _disk_error(self, error: OSError) -> UserError:
-        if error.errno == errno.ENOSPC:
-            return UserError(f"cache_dir: no space was left on the file system of {self.cache.cache_dir}; free some and run this again")
-        return UserError(f"cache_dir: {self.cache.root} can't be written to: {error.strerror or error}; repair or replace the file system")
+
+def _disk_error(cache: RepoCache, error: OSError) -> UserError:
+    if error.errno == errno.ENOSPC:
+        return UserError(f"cache_dir: no space was left on the file system of {cache.cache_dir}; free some and run this again")
+    return UserError(
+        f"cache_dir: {error.filename or cache.root} can't be read or written: {error.strerror or error}; repair or replace the file system"
+    )
 
 
 def _other_than_locked(file: HubFile, wanted: Wanted, sha256: str, repo_id: str) -> UserError:

@@ -29,9 +29,9 @@ _KEPT_LINES = 40
 
 @dataclass(eq=False)
 class HubFailure(Exception):
-    """What the client could not do. The kinds are those of ``_hub_client.py``, and ``answer`` for one that says too little.
+    """What the client could not do, with the usual details of a command.
 
-    ``details`` are the usual ones of a command.
+    The kinds are those of ``_hub_client.py``, and ``answer`` for one that says too little, ``killed`` for a client that was.
     """
 
     kind: str
@@ -62,13 +62,14 @@ class Watcher:
 
 @dataclass(frozen=True)
 class HubClient:
-    """``python`` is an interpreter with ``huggingface_hub``; ``scratch`` is a directory of this run alone."""
+    """``python`` is an interpreter with ``huggingface_hub``, our own or the host's; ``scratch`` is a directory of this run alone."""
 
     python: str
     endpoint: str
     token: str | None
     timeout: int
     scratch: Path
+    own: bool = False
 
     def look(self, repo_id: str, revision: str) -> Listing:
         """What the revision is, and what is in it."""
@@ -127,6 +128,8 @@ class HubClient:
             told = failures[0]
             detail = self._without_secrets(str(told["detail"]))
             raise HubFailure(told["kind"], detail, told["status"], told["retry_after"], told["transient"], told["path"], details)
+        if rc < 0:
+            raise HubFailure("killed", f"signal {-rc}", None, None, False, None, details)
         if rc != 0:
             raise HubFailure("client", said[-1] if said else f"exit status {rc}", None, None, False, None, details)
         return details

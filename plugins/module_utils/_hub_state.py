@@ -38,7 +38,8 @@ class Wanted:
 
     @property
     def git_sha1(self) -> str | None:
-        return self.blob if self.blob is not None and len(self.blob) == SHA1_DIGITS else None
+        """What the content is known by where nobody tells its sha256."""
+        return self.blob if self.sha256 is None and self.blob is not None and len(self.blob) == SHA1_DIGITS else None
 
     def is_what_was_wanted(self, sha256: str, git_sha1: str | None) -> bool:
         """Whether a content with these checksums is this file. One of which nothing is known is taken as it is."""

@@ -54,6 +54,11 @@ class Faults:
         with self._lock:
             self._faults.clear()
 
+    def left(self) -> list[Fault]:
+        """Those that are still to happen."""
+        with self._lock:
+            return list(self._faults)
+
     def take(self, where: str, path: str) -> Fault | None:
         """The fault that is to happen now, and counts as having happened."""
         with self._lock:

@@ -48,6 +48,7 @@ class FakeHub:
     installed: bool = True
     python: str = "/opt/client/bin/python"
     endpoint: str = "http://hub"
+    own: bool = True
 
     def commit(self, files: Mapping[str, bytes], ref: str = "main") -> str:
         commit = hashlib.sha1(repr((sorted(files.items()), self.refs)).encode()).hexdigest()

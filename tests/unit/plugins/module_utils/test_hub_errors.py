@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_errors import Asked, explained
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_process import HubFailure
 
-ASKED = Asked("acme/tiny", "main", "https://me:secret@hub.example/", False, Path("/srv/hub"), "/opt/client/bin/python")
+ASKED = Asked("acme/tiny", "main", "https://me:secret@hub.example/", False, Path("/srv/hub"), "/opt/client/bin/python", False)
 
 
 @pytest.mark.parametrize(
@@ -88,6 +88,7 @@ ASKED = Asked("acme/tiny", "main", "https://me:secret@hub.example/", False, Path
         ("disk", None, "m.gguf", "cache_dir: m.gguf of acme/tiny can't be written below /srv/hub: why; repair or replace", ""),
         ("answer", None, None, "endpoint: https://***@hub.example does not answer as the hub does (why); correct the address", ""),
         ("client", None, None, "python: the hub's client at /opt/client/bin/python does not work (why); leave python out", ""),
+        ("killed", None, None, "the hub's client was killed (why), perhaps for lack of memory; run this again, it goes on", ""),
         ("other", None, None, "the hub's client can't bring acme/tiny: why", ""),
     ],
 )
@@ -97,3 +98,8 @@ def test_each_failure_is_one_sentence_with_a_remedy(kind: str, status: int | Non
     assert message in error.msg and error.details == {"rc": 1} and "secret" not in error.msg
     assert "\n" not in error.msg and not error.msg.endswith(".")
     assert with_token in explained(failure, replace(ASKED, with_token=True)).msg
+
+
+def test_a_client_of_our_own_is_to_be_removed() -> None:
+    error = explained(HubFailure("client", "why", None, None, False, None, {}), replace(ASKED, own_python=True))
+    assert error.msg == "the hub's client at /opt/client/bin/python does not work (why); remove its directory, then it is installed anew"

@@ -132,6 +132,17 @@ def test_other_contents_are_replaced(host: Host, path: str, content: bytes) -> N
     assert host.present().changed and host.contents(host.hub.refs["main"]) == FILES
 
 
+def test_damage_of_what_a_lock_names_is_mended_though_the_client_is_still_to_be_installed(host: Host) -> None:
+    commit = host.present(revision=host.hub.refs["main"]).plan.commit
+    assert commit
+    for record in host.cache.own.glob("*.json"):
+        record.unlink()
+    blob_of(host, "m.gguf").write_bytes(b"WEIGHTS")
+    host.hub.installed = False
+    assert host.present(revision=commit, lock=lock_of(FILES, commit)).fetched == ("copy.gguf", "m.gguf")
+    assert host.hub.installed and host.contents(commit) == FILES
+
+
 def test_a_file_that_was_touched_is_read_once(host: Host) -> None:
     host.present()
     os.utime(blob_of(host, "m.gguf"))
@@ -290,4 +301,11 @@ def test_a_cache_that_can_not_be_written_to(host: Host, monkeypatch: pytest.Monk
 def test_a_cache_in_a_file(host: Host) -> None:
     host.cache.cache_dir.write_text("")
     with pytest.raises(UserError, match="is not a directory"):
+        host.present()
+
+
+def test_something_in_the_way(host: Host) -> None:
+    host.cache.make(host.cache.snapshot(host.hub.refs["main"]))
+    (host.cache.snapshot(host.hub.refs["main"]) / "deep").write_text("a file where a directory is to be")
+    with pytest.raises(UserError, match=r"cache_dir: .*/deep can't be read or written: .*; repair or replace the file system"):
         host.present()
