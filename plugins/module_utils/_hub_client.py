@@ -41,7 +41,8 @@ _output = threading.Lock()
 
 def say(event: str, **fields: Any) -> None:
     with _output:
-        print(json.dumps({"event": event, **fields}), flush=True)
+        sys.stdout.write(json.dumps({"event": event, **fields}) + "\n")
+        sys.stdout.flush()
 
 
 # --- what went wrong ----------------------------------------------------------------------------------------------------
@@ -369,4 +370,4 @@ def main(path: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    raise SystemExit(main(sys.argv[1]))

@@ -11,12 +11,12 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Protocol, cast
 
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
-from ansible_collections.baremetal.llm.plugins.module_utils._hub_cache import RepoCache
+from ansible_collections.baremetal.llm.plugins.module_utils._hub_cache import Found, RepoCache
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_errors import explained
-from ansible_collections.baremetal.llm.plugins.module_utils._hub_names import HubFile
+from ansible_collections.baremetal.llm.plugins.module_utils._hub_names import HubFile, Listing
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_plan import Plan, Request, Settled, asked, make_plan, readable
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_process import Download, HubClient, HubFailure, Watcher
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_records import (
@@ -165,8 +165,7 @@ class _Work:
             write_listing(self.cache, settled.listing)
 
     def _finish(self, first: Plan, now: Plan) -> Outcome:
-        cache, commit = self.cache, now.commit
-        assert commit is not None
+        cache, commit = self.cache, cast(str, now.commit)  # with the client, it is known
         files = []
         for file in now.files:
             blob = self.fetched.get(file.path, file.unlinked_blob)
@@ -187,39 +186,36 @@ class _Work:
     # Reading what is there
 
     def _verify(self, plan: Plan) -> None:
-        by_place = {file.found.place: file for file in plan.to_verify if file.found}
+        by_place = {found.place: (found, file.wanted) for file in plan.to_verify if (found := file.found)}
         if not by_place:
             return
-        total = sum(file.found.size for file in by_place.values() if file.found)
+        total = sum(found.size for found, _wanted in by_place.values())
         self.progress.step(f"verify {self.request.repo_id}", total=total, unit="bytes")
         meter = _Meter(self.progress)
-        for place, file in by_place.items():
-            assert file.found is not None
-            sha256, git_sha1 = self._digests(file, meter)
+        for found, wanted in by_place.values():
+            sha256, git_sha1 = self._digests(found, wanted, meter)
             # The state from before the reading: what changes meanwhile has to be read again.
-            self.proofs[place] = proof_of(file.found, sha256, git_sha1)
-            if not file.wanted.is_what_was_wanted(sha256, git_sha1):
-                self.warnings.append(
-                    f"{self.cache.root / place} was damaged (sha256 {sha256}, not {file.wanted.sha256 or file.wanted.blob})"
-                )
+            self.proofs[found.place] = proof_of(found, sha256, git_sha1)
+            if not wanted.is_what_was_wanted(sha256, git_sha1):
+                expected = wanted.sha256 or wanted.blob
+                self.warnings.append(f"{self.cache.root / found.place} was damaged (sha256 {sha256}, not {expected})")
             write_proofs(self.cache, self.proofs)
 
-    def _digests(self, file: File, meter: _Meter) -> tuple[str, str | None]:
-        assert file.found is not None
-        sha256, git_sha1 = hashlib.sha256(), hashlib.sha1(b"blob %d\0" % file.found.size) if file.wanted.git_sha1 else None
-        with open(self.cache.root / file.found.place, "rb", buffering=0) as content:
+    def _digests(self, found: Found, wanted: Wanted, meter: _Meter) -> tuple[str, str | None]:
+        sha256, git_sha1 = hashlib.sha256(), hashlib.sha1(b"blob %d\0" % found.size) if wanted.git_sha1 else None
+        with open(self.cache.root / found.place, "rb", buffering=0) as content:
             while chunk := content.read(_CHUNK):
                 sha256.update(chunk)
                 if git_sha1:
                     git_sha1.update(chunk)
-                meter.add(len(chunk), file.path)
+                meter.add(len(chunk), wanted.path)
         return sha256.hexdigest(), git_sha1.hexdigest() if git_sha1 else None
 
     # Bringing what is not
 
     def _fetch(self, plan: Plan, client: HubClient) -> None:
-        assert plan.commit is not None and plan.settled.listing is not None
-        listed = plan.settled.listing.by_path()
+        # What is missing was looked for at the hub.
+        commit, listed = cast(str, plan.commit), cast(Listing, plan.settled.listing).by_path()
         by_blob = {listed[file.path].blob: (listed[file.path], file) for file in plan.to_fetch}
         downloads = [Download(file, self.cache.partial(blob)) for blob, (file, _file) in by_blob.items()]
         self.cache.tidy(frozenset(by_blob))
@@ -239,7 +235,7 @@ class _Work:
 
         watcher = Watcher(meter.set, complete, self.warnings.append, meter.pause, self.progress.beat)
         try:
-            client.fetch(self.request.repo_id, plan.commit, downloads, watcher, (self.lock,))
+            client.fetch(self.request.repo_id, commit, downloads, watcher, (self.lock,))
         except HubFailure as failure:
             raise explained(failure, asked(self.request, client)) from failure
         if mismatches:
@@ -249,8 +245,7 @@ class _Work:
     def _keep(self, download: Download, sha256: str) -> None:
         file = download.file
         self.cache.put(download.partial, file.blob)
-        found = self.cache.found(self.cache.blobs / file.blob)
-        assert found is not None
+        found = cast(Found, self.cache.found(self.cache.blobs / file.blob))
         self.proofs[found.place] = proof_of(found, sha256, None if file.lfs else file.blob)
         write_proofs(self.cache, self.proofs)
 
