@@ -220,12 +220,13 @@ def test_a_hub_that_is_away_for_a_while_stops_nobody_who_has_all(host: Host) -> 
         outcome = host.present()
         assert outcome.plan.commit == commit and not outcome.changed
         assert f"The last known main, {commit}, is complete and was taken" in outcome.warnings[0]
+    host.hub.failure = failure("no_repository")
+    with pytest.raises(UserError, match="has no acme/tiny"):
+        host.present()
+    host.hub.failure = failure("http", status=503, transient=True)
     blob_of_first = host.cache.pointer(str(commit), "m.gguf").resolve()
     blob_of_first.unlink()
     with pytest.raises(UserError, match="has a problem of its own"):
-        host.present()
-    host.hub.failure = failure("no_repository")
-    with pytest.raises(UserError, match="has no acme/tiny"):
         host.present()
 
 
