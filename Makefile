@@ -51,10 +51,11 @@ $(MODEL): tools/tiny_gguf.py $(VENV)/runtime.stamp
 
 .PHONY: lock
 lock: $(VENV)/dev.stamp ## lock requirements/*.in again (LOCK=--upgrade for newer versions), against the package index alone
-	@cd requirements && for name in runtime dev; do \
+	@for name in requirements/runtime requirements/dev tests/hub/clients/0.36.2 tests/hub/clients/1.33.0; do \
+	  (cd $$(dirname $$name) && name=$$(basename $$name) && \
 	  env -u PIP_FIND_LINKS -u PIP_EXTRA_INDEX_URL PIP_CONFIG_FILE=/dev/null CUSTOM_COMPILE_COMMAND="make lock" \
-	  ../$(BIN)/pip-compile $(LOCK) --quiet --generate-hashes --allow-unsafe --strip-extras \
-	    --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --output-file $$name.txt $$name.in; done
+	  $(CURDIR)/$(BIN)/pip-compile $(LOCK) --quiet --generate-hashes --allow-unsafe --strip-extras \
+	    --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --output-file $$name.txt $$name.in); done
 
 ##### tests #####
 
@@ -114,9 +115,10 @@ test-cuda: setup-dev setup-range ## all of llama.cpp compiled for the GPU of eac
 	@tools/need gcc=gcc
 	python -m pytest tests/cuda
 
-bench: setup-dev setup-range ## the figures of benchmarks/: site.yml on the demo's host, two compiles of llama.cpp, a GPU host, a driver upgrade, a model's header
-	@tools/need g++=g++ cmake=cmake ninja=ninja-build ccache=ccache pip3=python3-pip
+bench: setup-dev setup-range ## the figures of benchmarks/: site.yml on the demo's host, a model and its header, two compiles of llama.cpp, a GPU host, a driver upgrade
+	@tools/need g++=g++ cmake=cmake ninja=ninja-build ccache=ccache pip3=python3-pip strace=strace
 	benchmarks/site.py
+	python benchmarks/hf_model.py
 	python benchmarks/llama_build.py
 	python benchmarks/gpu_host.py
 	python benchmarks/driver_upgrade.py

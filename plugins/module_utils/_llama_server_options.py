@@ -22,8 +22,9 @@ from typing import Any
 
 from ansible_collections.baremetal.llm.plugins.module_utils._listeners import endpoint
 from ansible_collections.baremetal.llm.plugins.module_utils._llama_server_help import Flag, Flags
+from ansible_collections.baremetal.llm.plugins.module_utils._near_names import suggestion
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, error, warning
-from ansible_collections.baremetal.llm.plugins.module_utils._service import Service, suggestion
+from ansible_collections.baremetal.llm.plugins.module_utils._service import Service
 
 # What the service says itself, by option; the remedy is the rest of the sentence "Use …".
 _OWNED = {

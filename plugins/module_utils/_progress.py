@@ -94,7 +94,7 @@ def render(progress: Progress, host: str, columns: int) -> str:
 def amount(progress: Progress) -> str:
     """``[122/216]``, ``[56%]`` or ``[1.2/4.0 GiB]``; empty when nothing is counted."""
     if progress.total <= 0:
-        return f"[{_bytes(progress.done)}]" if progress.unit == "bytes" and progress.done else ""
+        return f"[{size_text(progress.done)}]" if progress.unit == "bytes" and progress.done else ""
     if progress.unit == "%":
         return f"[{100 * progress.done // progress.total}%]"
     if progress.unit == "bytes":
@@ -115,7 +115,8 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02} min"
 
 
-def _bytes(count: int) -> str:
+def size_text(count: int) -> str:
+    """``17 bytes`` or ``1.2 GiB``."""
     scale, unit = _binary_scale(count)
     return f"{count} bytes" if unit == "bytes" else f"{count / scale:.1f} {unit}"
 

@@ -11,7 +11,6 @@ Note: this module_util is private and not part of the collection's public interf
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import re
 import unicodedata
@@ -19,7 +18,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ansible_collections.baremetal.llm.plugins.module_utils._hub_choice import is_glob
+from ansible_collections.baremetal.llm.plugins.module_utils._hub_names import DEFAULT_REVISION, is_path, is_repo_id, is_revision
 from ansible_collections.baremetal.llm.plugins.module_utils._listeners import Listener, clashing, endpoint
+from ansible_collections.baremetal.llm.plugins.module_utils._near_names import suggestion
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, error, warning
 
 ENGINES = ("llama_server", "vllm")
@@ -54,8 +56,12 @@ _SECRET_VARIABLE = re.compile(r"(?:^|_)(?:TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|
 
 @dataclass(frozen=True)
 class Model:
+    """The files are absolute paths on the host or, with ``repo_id``, paths in that repository of the hub."""
+
     file: str
     mmproj: str | None
+    repo_id: str | None = None
+    revision: str = DEFAULT_REVISION
 
     @property
     def files(self) -> dict[str, str]:
@@ -124,12 +130,6 @@ def text_problem(where: str, text: str) -> Problem | None:
             "Leave it out; a text that needs it goes into a file on the host that the option's *_file form names",
         )
     return None
-
-
-def suggestion(word: str, known: Iterable[str]) -> str:
-    """The sentence that ends the remedy for a misspelt word, or nothing."""
-    close = difflib.get_close_matches(word, list(known), n=3, cutoff=0.6)
-    return f"Did you mean {' or '.join(close)}?" if close else ""
 
 
 def parse(raw: object) -> tuple[Service | None, list[Problem]]:
@@ -210,25 +210,55 @@ class _Reader:
         if given is not None and raw is not given:  # no dict, which has been told
             return Model(file="/", mmproj=None)
         self.known_keys("model.", raw, _MODEL_KEYS)
-        if raw.get("repo_id") is not None:
+        if raw.get("repo_id") is None and raw.get("revision") is not None:
+            self.ignored("model.revision", "it belongs to a model.repo_id")
+        return Model(
+            file=self.path("model.file", raw.get("file"), raw) or "/",
+            mmproj=self.path("model.mmproj", raw.get("mmproj"), raw),
+            repo_id=self.repo_id(raw.get("repo_id")),
+            revision=self.revision(raw.get("revision")),
+        )
+
+    def repo_id(self, raw: object) -> str | None:
+        if raw is None:
+            return None
+        text = self.text("model.repo_id", raw)
+        if not is_repo_id(text):
             self.note(
                 error(
-                    "not_supported_yet",
-                    f"model.repo_id: {raw['repo_id']!r} is on a hub, and models are not fetched yet",
-                    "Download it to the host, give model.file its absolute path there, and leave repo_id out",
+                    "repo_id_invalid",
+                    f"model.repo_id: {text!r} is not the name of a repository",
+                    "Write it as the hub does, ORGANISATION/NAME, or leave it out for a file on the host",
                 )
             )
-        elif raw.get("revision") is not None:
-            self.ignored("model.revision", "it belongs to a model.repo_id")
-        return Model(file=self.path("model.file", raw.get("file"), raw) or "/", mmproj=self.path("model.mmproj", raw.get("mmproj"), raw))
+            return None
+        return text
+
+    def revision(self, raw: object) -> str:
+        text = DEFAULT_REVISION if raw is None else self.text("model.revision", raw)
+        if not is_revision(text):
+            self.note(
+                error("revision_invalid", f"model.revision: {text!r} can't be a revision", "Give a commit (40 digits), a branch or a tag")
+            )
+            return DEFAULT_REVISION
+        return text
 
     def path(self, where: str, value: object, model: Mapping[str, Any]) -> str | None:
+        in_repository = model.get("repo_id") is not None
         if value is None:
             if where == "model.file":
-                self.note(error("missing_key", "model.file is missing", "Give the absolute path of the GGUF file on the host"))
+                remedy = (
+                    "Give the path of the GGUF file in the repository"
+                    if in_repository
+                    else "Give the absolute path of the GGUF file on the host"
+                )
+                self.note(error("missing_key", "model.file is missing", remedy))
             return None
         text = self.text(where, value)
-        if not text.startswith("/") and model.get("repo_id") is None:
+        if in_repository and (not is_path(text) or is_glob(text)):
+            remedy = "Give its path there, such as model-q4_k_m.gguf, or leave model.repo_id out for a file on the host"
+            self.note(error("path_not_in_repository", f"{where}: {text!r} is not the path of one file in the repository", remedy))
+        elif not in_repository and not text.startswith("/"):
             self.note(error("path_relative", f"{where}: {text!r} is not an absolute path", "Give the file's absolute path on the host"))
         return text
 

@@ -13,6 +13,7 @@ import json
 import os
 import pwd
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from ansible_collections.baremetal.llm.plugins.module_utils._command import run
@@ -20,6 +21,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._files import read_t
 from ansible_collections.baremetal.llm.plugins.module_utils._gguf import trained_context
 from ansible_collections.baremetal.llm.plugins.module_utils._gguf_source import NotGgufError
 from ansible_collections.baremetal.llm.plugins.module_utils._gpu_access import is_cpu_build
+from ansible_collections.baremetal.llm.plugins.module_utils._hub_cache import RepoCache
 from ansible_collections.baremetal.llm.plugins.module_utils._listeners import Listener, clashing, endpoint, listeners, owners
 from ansible_collections.baremetal.llm.plugins.module_utils._llama_server_options import value_of
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, Severity, error, warning
@@ -60,10 +62,25 @@ def release_problems(service: Service, release: str) -> Iterator[Problem]:
         )
 
 
+def located(service: Service, hub_cache: str) -> Service:
+    """The service with the paths on this host of files that are named by a repository of the hub."""
+    model = service.model
+    if model.repo_id is None:
+        return service
+    cache = RepoCache(hub_cache, model.repo_id)
+    # Of a branch that was never fetched nobody knows the commit; then its name stands for it, and the file is missing.
+    snapshot = cache.snapshot(cache.commit_of(model.revision) or model.revision)
+    mmproj = None if model.mmproj is None else str(snapshot / model.mmproj)
+    return replace(service, model=replace(model, file=str(snapshot / model.file), mmproj=mmproj))
+
+
 def model_problems(service: Service, user: str, missing: Severity = Severity.ERROR) -> Iterator[Problem]:
     """``missing`` is what a missing file is: in check mode, a task before this one may still have to bring it."""
+    remedy = "Put the file on the host, or correct the path"
+    if service.model.repo_id is not None:
+        remedy = "Fetch it with baremetal.llm.hf_model, or with the role models, or correct model.repo_id, model.revision and model.file"
     for where, path in service.model.files.items():
-        yield from _file_problems(where, path, user, missing)
+        yield from _file_problems(where, path, user, missing, remedy)
 
 
 def model_version(service: Service) -> str:
@@ -84,7 +101,7 @@ def _hidden_below(path: str) -> str | None:
     return next((hidden for hidden in _HIDDEN for name in names if name.startswith(f"{hidden}/")), None)
 
 
-def _file_problems(where: str, path: str, user: str, missing: Severity) -> Iterator[Problem]:
+def _file_problems(where: str, path: str, user: str, missing: Severity, remedy: str) -> Iterator[Problem]:
     if hidden := _hidden_below(path):
         message = f"{where}: {path} lies below {hidden}, which the service does not see"
         yield error("model_hidden", message, "Put it elsewhere, such as below /srv/models")
@@ -95,7 +112,7 @@ def _file_problems(where: str, path: str, user: str, missing: Severity) -> Itera
         )
         return
     if not os.path.exists(path):
-        yield Problem("model_missing", missing, f"{where}: {path} is not there", "Put the file on the host, or correct the path")
+        yield Problem("model_missing", missing, f"{where}: {path} is not there", remedy)
         return
     try:
         trained_context(path)

@@ -42,16 +42,19 @@ options:
         type: dict
         suboptions:
           file:
-            description: Absolute path of the GGUF file on the host; of a split model, the first shard.
+            description: Absolute path of the GGUF file on the host, or its path in O(service.model.repo_id); of a split model, the first
+              shard.
             type: str
           mmproj:
-            description: Absolute path of the multimodal projector of a vision model.
+            description: The multimodal projector of a vision model, named like O(service.model.file).
             type: str
           repo_id:
-            description: Repository on the Hugging Face hub. Not supported yet.
+            description: Repository on the Hugging Face hub. Its files are taken from O(hub_cache), where M(baremetal.llm.hf_model) has
+              brought them.
             type: str
           revision:
-            description: Commit, branch or tag of O(service.model.repo_id).
+            description: Commit, branch or tag of O(service.model.repo_id), V(main) by default. What a branch or tag names is what it named
+              when it was last fetched.
             type: str
       gpus:
         description:
@@ -141,9 +144,14 @@ options:
     description: Where the home of the service goes, the only place where it can write. It has to be below C(/var/lib).
     type: path
     default: /var/lib/inference
+  hub_cache:
+    description: The cache of the Hugging Face hub, for a model with O(service.model.repo_id).
+    type: path
+    default: /var/lib/inference/hub
 author:
   - the baremetal.llm contributors (@baremetal-llm)
 seealso:
+  - module: baremetal.llm.hf_model
   - module: baremetal.llm.inference_units
   - module: baremetal.llm.inference_probe
   - plugin: baremetal.llm.service_problems
@@ -288,8 +296,8 @@ problems:
       description:
         - Stable name of the kind of problem.
         - "The service as it is written: V(unknown_key), V(missing_key), V(wrong_type), V(name_invalid), V(path_relative), V(gpu_invalid),
-          V(host_invalid), V(port_invalid), V(size_invalid), V(api_key_invalid), V(no_api_key), V(unsafe_text), V(not_supported_yet),
-          V(setting_ignored), V(state_directory_invalid)."
+          V(repo_id_invalid), V(revision_invalid), V(path_not_in_repository), V(host_invalid), V(port_invalid), V(size_invalid),
+          V(api_key_invalid), V(no_api_key), V(unsafe_text), V(not_supported_yet), V(setting_ignored), V(state_directory_invalid)."
         - "Its environment: V(environment_invalid), V(environment_owned), V(environment_secret), V(environment_option),
           V(environment_ignored)."
         - "Its options: V(option_unknown), V(option_removed), V(option_deprecated), V(option_owned), V(option_value), V(parallel_zero),
@@ -320,6 +328,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.baremetal.llm.plugins.module_utils import _account as account
 from ansible_collections.baremetal.llm.plugins.module_utils._command import run
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
+from ansible_collections.baremetal.llm.plugins.module_utils._hub_cache import DEFAULT_CACHE
 from ansible_collections.baremetal.llm.plugins.module_utils._llama_server_help import Flags, parse_help
 from ansible_collections.baremetal.llm.plugins.module_utils._llama_server_options import (
     alias,
@@ -347,6 +356,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._service_files impor
 from ansible_collections.baremetal.llm.plugins.module_utils._service_gpu_host import GpuHost
 from ansible_collections.baremetal.llm.plugins.module_utils._service_host import (
     binary_problems,
+    located,
     model_context,
     model_problems,
     model_version,
@@ -410,6 +420,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "unit_directory": {"type": "path", "default": "/etc/systemd/system"},
     "config_directory": {"type": "path", "default": "/etc/inference"},
     "state_directory": {"type": "path", "default": "/var/lib/inference"},
+    "hub_cache": {"type": "path", "default": DEFAULT_CACHE},
 }
 
 
@@ -562,11 +573,11 @@ class InferenceService:
         if params["state"] == "present" and not params["binary"]:
             yield error("missing_key", "binary is missing", "Give the path of llama-server, as baremetal.llm.llama_build returns it")
         group = [] if params["group"] == params["user"] else ["group"]
-        for key in ("binary", "user", *group, "unit_directory", "config_directory", "state_directory"):
+        for key in ("binary", "user", *group, "unit_directory", "config_directory", "state_directory", "hub_cache"):
             problem = text_problem(key, params[key] or "")
             if problem:
                 yield problem
-        for key in ("binary", "unit_directory", "config_directory", "state_directory"):
+        for key in ("binary", "unit_directory", "config_directory", "state_directory", "hub_cache"):
             if params[key] and not os.path.isabs(params[key]):
                 yield error("path_relative", f"{key}: {params[key]!r} is not an absolute path", "Give the absolute path on the host")
         if not params["state_directory"].startswith(STATE_ROOT):
@@ -578,6 +589,7 @@ class InferenceService:
         if service is None or errors(found):
             raise ProblemsError(found)
         self.problems += found
+        service = located(service, self.params["hub_cache"])
         missing = Severity.WARNING if self.check_mode else Severity.ERROR
         self.demand(*model_problems(service, self.params["user"], missing))
         return service

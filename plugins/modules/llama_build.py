@@ -412,7 +412,8 @@ def main() -> None:
         module.fail_json(msg=error.msg, **error.details)
     result = result_of(outcome, request.prefix)
     if planned:
-        # What is missing will be installed before it is missed.
+        # Nothing is to be watched. What is missing will be installed before it is missed.
+        result.pop("progress_file", None)
         module.exit_json(**{**result, "changed": False, "due": outcome.changed, "releases": ReleaseStore(request.prefix).overview()})
     for warning in outcome.warnings:
         module.warn(warning)

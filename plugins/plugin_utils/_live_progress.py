@@ -3,9 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """An action that shows how far its module is, and whose module outlives the controller.
 
-The module takes part by returning ``progress_file`` when check mode finds that a long piece of work is ahead, and by writing
-that file while it works, see ``module_utils/_progress.py``. The action then runs it as one of Ansible's own background jobs and
-reads the file from time to time. Everything else about the module, its result included, is as if it had been run directly.
+The module takes part by returning ``progress_file`` when check mode finds that a long piece of work is ahead, whether that changes
+anything or not, and by writing that file while it works, see ``module_utils/_progress.py``. The action then runs it as one of Ansible's
+own background jobs and reads the file from time to time. Everything else about the module, its result included, is as if it had been
+run directly.
 """
 
 from __future__ import annotations
@@ -51,12 +52,12 @@ class LiveProgressAction(ActionBase):
             return self._execute_module(task_vars=task_vars, wrap_async=True)
         try:
             preview = self._preview(task_vars)
-            if preview.get("failed") or not preview.get("changed") or self._task.check_mode:
+            if preview.get("failed") or self._task.check_mode:
                 return preview
             progress_file = preview.get("progress_file")
-            if progress_file is None:
-                return self._execute_module(task_vars=task_vars)
-            return self._run_watched(progress_file, task_vars)
+            if progress_file is not None:
+                return self._run_watched(progress_file, task_vars)
+            return self._execute_module(task_vars=task_vars) if preview.get("changed") else preview
         finally:
             self._remove_tmp_path(self._connection._shell.tmpdir)
 

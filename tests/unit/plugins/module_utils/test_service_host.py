@@ -79,6 +79,33 @@ def test_so_is_its_projector(model: Path, tmp_path: Path) -> None:
     assert problems[0].message.startswith("model.mmproj: ")
 
 
+def test_a_model_of_the_hub_is_found_in_its_cache(tmp_path: Path) -> None:
+    commit = "0123456789" * 4
+    root = tmp_path / "models--acme--tiny"
+
+    def found(**model: str) -> dict[str, str]:
+        parsed, problems = parse({"name": "chat", "model": {"repo_id": "acme/tiny", "file": "deep/m.gguf", **model}, "port": 8080})
+        assert parsed is not None and problems == []
+        return _service_host.located(parsed, str(tmp_path)).model.files
+
+    assert found(revision=commit) == {"model.file": f"{root}/snapshots/{commit}/deep/m.gguf"}
+    assert found(revision="v1")["model.file"] == f"{root}/snapshots/v1/deep/m.gguf"  # which is not there, and the run says so
+    (root / "refs").mkdir(parents=True)
+    (root / "refs" / "main").write_text(commit)
+    assert found(mmproj="p.gguf") == {
+        name: f"{root}/snapshots/{commit}/{path}" for name, path in (("model.file", "deep/m.gguf"), ("model.mmproj", "p.gguf"))
+    }
+    plain = service(tmp_path / "chat.gguf")
+    assert _service_host.located(plain, str(tmp_path)) is plain
+
+
+def test_a_model_of_the_hub_that_was_not_fetched(tmp_path: Path) -> None:
+    parsed, _problems = parse({"name": "chat", "model": {"repo_id": "acme/tiny", "file": "m.gguf"}, "port": 8080})
+    assert parsed is not None
+    (problem,) = _service_host.model_problems(_service_host.located(parsed, str(tmp_path)), ME)
+    assert problem.code == "model_missing" and "baremetal.llm.hf_model" in problem.remedy
+
+
 def test_a_model_that_the_service_cannot_see_is_refused(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     outside = tmp_path.parent / "link.gguf"
     outside.symlink_to(model)

@@ -172,6 +172,21 @@ def test_a_replaced_model_file_asks_for_a_restart(host: Host) -> None:
     assert host.run()["restart_required"]
 
 
+def test_a_model_of_the_hub_moves_with_its_branch(host: Host) -> None:
+    cache = host.root / "hub" / "models--acme--tiny"
+    for commit in ("a" * 40, "b" * 40):
+        (cache / "snapshots" / commit).mkdir(parents=True)
+        (cache / "snapshots" / commit / "m.gguf").write_bytes(gguf(4096))
+    (cache / "refs").mkdir()
+    service = host.service(model={"repo_id": "acme/tiny", "file": "m.gguf"})
+    assert [problem["code"] for problem in host.run(service, check=True, hub_cache=str(host.root / "hub"))["problems"]] == ["model_missing"]
+    for commit in ("a" * 40, "b" * 40):
+        (cache / "refs" / "main").write_text(commit)
+        result = host.run(service, hub_cache=str(host.root / "hub"))
+        assert result["changed"] and result["argv"][2] == str(cache / "snapshots" / commit / "m.gguf")
+    assert not host.run(service, hub_cache=str(host.root / "hub"))["changed"]
+
+
 def test_it_tells_whether_the_unit_starts_with_the_host(host: Host) -> None:
     assert not host.run()["enabled"]
     wants = host.units / "multi-user.target.wants"

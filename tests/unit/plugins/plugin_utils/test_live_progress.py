@@ -112,6 +112,16 @@ def test_long_work_is_shown_and_its_result_is_the_modules_own(shown: list[str]) 
     assert shown[1:] == [f"  alpha · build llama.cpp · [{done}/200] a.o" for done in (1, 100, 199)]
 
 
+def test_long_work_that_changes_nothing_is_shown_too(shown: list[str]) -> None:
+    done = {"changed": False, "x": 1}
+    action = FakeTarget(
+        module=[{**WORK_AHEAD, "changed": False}, STARTED],
+        files=[None, progress(1, 1)],
+        statuses=[{**done, "finished": True, "ansible_job_id": "j1.2"}],
+    )
+    assert action.run(task_vars=VARIABLES) == done and len(shown) == 2
+
+
 def test_failure_of_the_module_comes_back_whole(shown: list[str]) -> None:
     failure = {"failed": True, "msg": "no", "cmd": ["cc"], "log": "/l", "stdout": "x"}
     action = FakeTarget(module=[WORK_AHEAD, STARTED], statuses=[{**failure, "finished": True}])

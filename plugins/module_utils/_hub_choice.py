@@ -1,0 +1,71 @@
+# Copyright: (c) 2026, the baremetal.llm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which files of a repository are meant."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Iterable, Sequence
+
+from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
+from ansible_collections.baremetal.llm.plugins.module_utils._near_names import suggestion
+
+_SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
+_GLOB = re.compile(r"[*?\[]")
+_SHOWN = 5
+
+
+def chosen(patterns: Sequence[str], paths: Iterable[str], where: str) -> list[str]:
+    """The paths that ``patterns`` mean, names or globs, all of them without one; ``where`` says in messages what is searched.
+
+    One shard of a split GGUF brings all of them, for none is of use alone.
+    """
+    known = sorted(paths)
+    if not patterns:
+        return known
+    found: set[str] = set()
+    for pattern in patterns:
+        # A name is taken as it is, also with brackets in it.
+        matching = [pattern] if pattern in known else fnmatch.filter(known, pattern) if is_glob(pattern) else []
+        if not matching:
+            raise UserError(_nothing(pattern, known, where))
+        found.update(matching)
+    for path in sorted(found):
+        found.update(_shards(path, known, where))
+    return sorted(found)
+
+
+def is_glob(pattern: str) -> bool:
+    return bool(_GLOB.search(pattern))
+
+
+def shard_names(path: str) -> list[str]:
+    """All shards of the split GGUF that ``path`` is one of; nothing when it is none."""
+    shard = _SHARD.fullmatch(path)
+    if not shard:
+        return []
+    count = int(shard["count"])
+    return [f"{shard['stem']}-{number:05}-of-{count:05}.gguf" for number in range(1, count + 1)]
+
+
+def _shards(path: str, known: Sequence[str], where: str) -> list[str]:
+    names = shard_names(path)
+    missing = [name for name in names if name not in known]
+    if missing:
+        raise UserError(
+            f"files: {path} is one of {len(names)} shards, but {where} lacks {', '.join(missing[:_SHOWN])}"
+            f"{' and more' if len(missing) > _SHOWN else ''}, without which the model can't be loaded; take another revision or model"
+        )
+    return names
+
+
+def _nothing(pattern: str, known: Sequence[str], where: str) -> str:
+    kind = "matches nothing in" if is_glob(pattern) else "is not in"
+    if not known:
+        return f"files: {pattern!r} {kind} {where}, which has no files at all"
+    other_case = [path for path in known if fnmatch.fnmatchcase(path.lower(), pattern.lower())][:_SHOWN]
+    near = f"Did you mean {' or '.join(other_case)}?" if other_case else suggestion(pattern, known)
+    shown = f"There are {', '.join(known[:_SHOWN])}{' and more' if len(known) > _SHOWN else ''}"
+    return f"files: {pattern!r} {kind} {where}. {near or shown}"
