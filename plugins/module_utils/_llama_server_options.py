@@ -333,9 +333,14 @@ def _quantised_v_needs_flash_attention(service: Service, settings: Settings) -> 
         )
 
 
+def batches(settings: Settings) -> tuple[int, int]:
+    """The logical and the physical batch, in tokens."""
+    return settings.number("batch_size", _DEFAULT_BATCH), settings.number("ubatch_size", _DEFAULT_UBATCH)
+
+
 def _embeddings_need_one_batch(service: Service, settings: Settings) -> Iterator[Problem]:
     # tools/server/server.cpp lowers the batch to the physical batch; a longer input is then answered with HTTP 500.
-    batch, ubatch = settings.number("batch_size", _DEFAULT_BATCH), settings.number("ubatch_size", _DEFAULT_UBATCH)
+    batch, ubatch = batches(settings)
     if settings.on("embeddings", "embedding") and batch > ubatch:
         yield warning(
             "embedding_batch",
@@ -344,12 +349,17 @@ def _embeddings_need_one_batch(service: Service, settings: Settings) -> Iterator
         )
 
 
+def prompt_cache_mib(settings: Settings) -> int:
+    """To what size the cache of prompts grows in the host's memory; negative for no limit."""
+    return settings.number("cache_ram", _DEFAULT_CACHE_RAM_MIB)
+
+
 def _prompt_cache_must_fit(service: Service, settings: Settings) -> Iterator[Problem]:
     # The prompt cache lives in the host's memory and grows up to its limit (--cache-ram).
     memory = service.resources.memory_bytes
     if memory is None or (settings.flags is not None and "--cache-ram" not in settings.flags):
         return
-    cache_mib = settings.number("cache_ram", _DEFAULT_CACHE_RAM_MIB)
+    cache_mib = prompt_cache_mib(settings)
     if cache_mib < 0 or cache_mib * 2**20 >= memory:
         size = "without a limit" if cache_mib < 0 else f"of up to {cache_mib} MiB"
         yield warning(
@@ -363,6 +373,12 @@ def _cache_reuse_needs_text(service: Service, settings: Settings) -> Iterator[Pr
     # tools/server/server-context.cpp: "cache_reuse is not supported by multimodal, it will be disabled"
     if settings.number("cache_reuse", 0) > 0 and service.model.mmproj is not None:
         yield warning("cache_reuse_without_effect", "options.cache_reuse has no effect with model.mmproj", "Leave it out")
+
+
+def _context_shift_needs_text(service: Service, settings: Settings) -> Iterator[Problem]:
+    # tools/server/server-context.cpp: "ctx_shift is not supported by multimodal, it will be disabled"
+    if settings.on("context_shift") and service.model.mmproj is not None:
+        yield warning("context_shift_without_effect", "options.context_shift has no effect with model.mmproj", "Leave it out")
 
 
 def _threads_should_fit(service: Service, settings: Settings) -> Iterator[Problem]:
@@ -402,6 +418,7 @@ _RULES = (
     _embeddings_need_one_batch,
     _prompt_cache_must_fit,
     _cache_reuse_needs_text,
+    _context_shift_needs_text,
     _threads_should_fit,
     _gpus_are_to_be_used,
 )
@@ -416,6 +433,41 @@ def gpu_layers(service: Service, flags: Flags | None) -> str | None:
 
 
 @dataclass(frozen=True)
+class Sharing:
+    """How the requests share the context (tools/server/server.cpp, src/llama-context.cpp)."""
+
+    slots: int
+    unified: bool
+    """One pool for all, of which each slot may use all; otherwise each has its own part."""
+    asked: int
+    """Tokens of context in all, 0 where the model decides."""
+    limit: int
+    """The most that one slot may have, 0 for no such limit."""
+
+    def tokens_of(self, context: int) -> int:
+        """What one slot can use of a context of so many tokens; each part is padded, so that all together may be more."""
+        return _padded(context) if self.unified else _padded(_padded(context) // self.slots)
+
+
+def sharing(settings: Settings) -> Sharing:
+    flags = settings.flags
+    automatic = _AUTOMATIC_SLOTS if flags is None or ("--parallel" in flags and "-1 = auto" in flags["--parallel"].help) else 1
+    given = settings.number("parallel", -1)
+    count = given if given > 0 else automatic
+    limit = settings.number("kv_unified_per_slot", 0)
+    return Sharing(
+        slots=count,
+        unified=(given < 0 and automatic > 1) or settings.on("kv_unified"),
+        asked=max(0, settings.number("ctx_size", 0) or limit * count),
+        limit=max(0, limit),
+    )
+
+
+def _padded(tokens: int) -> int:
+    return -(-tokens // _CONTEXT_STEP) * _CONTEXT_STEP
+
+
+@dataclass(frozen=True)
 class Slots:
     count: int
     tokens: int | None
@@ -423,22 +475,13 @@ class Slots:
 
 
 def slots(service: Service, flags: Flags | None, trained_context: int | None) -> Slots:
-    """How many requests are served at once, and how many tokens each may have (tools/server/server.cpp, src/llama-context.cpp)."""
+    """How many requests are served at once, and how many tokens each may have."""
     settings = Settings(service.options, flags)
-    automatic = _AUTOMATIC_SLOTS if flags is None or ("--parallel" in flags and "-1 = auto" in flags["--parallel"].help) else 1
-    asked = settings.number("parallel", -1)
-    count = asked if asked > 0 else automatic
-    unified = (asked < 0 and automatic > 1) or settings.on("kv_unified")
-    per_slot = settings.number("kv_unified_per_slot", 0)
-    context = settings.number("ctx_size", 0) or per_slot * count
-    if context <= 0 or trained_context is None or settings.get("override_kv") is not None:
-        return Slots(count, None)
-    tokens = _padded(context) if unified else _padded(_padded(context) // count)
-    return Slots(count, min(tokens, trained_context, per_slot or tokens))
-
-
-def _padded(tokens: int) -> int:
-    return -(-tokens // _CONTEXT_STEP) * _CONTEXT_STEP
+    shared = sharing(settings)
+    if shared.asked <= 0 or trained_context is None or settings.get("override_kv") is not None:
+        return Slots(shared.slots, None)
+    tokens = shared.tokens_of(shared.asked)
+    return Slots(shared.slots, min(tokens, trained_context, shared.limit or tokens))
 
 
 def context_problems(service: Service, flags: Flags | None, trained_context: int | None) -> Iterator[Problem]:
@@ -449,6 +492,20 @@ def context_problems(service: Service, flags: Flags | None, trained_context: int
             "context_beyond_training",
             f"options.ctx_size gives each slot {untrained} tokens, but the model has {trained_context}: the rest only costs memory",
             f"Lower ctx_size so that a slot has at most {trained_context}",
+        )
+    yield from _embeddings_need_whole_inputs(service, flags, trained_context)
+
+
+def _embeddings_need_whole_inputs(service: Service, flags: Flags | None, trained_context: int | None) -> Iterator[Problem]:
+    # An embedding is computed in one physical batch (tools/server/server.cpp); a longer input is answered with HTTP 500.
+    settings = Settings(service.options, flags)
+    tokens = slots(service, flags, trained_context).tokens
+    batch, ubatch = batches(settings)
+    if settings.on("embeddings", "embedding") and tokens is not None and batch <= ubatch and batch < tokens:
+        yield warning(
+            "embedding_batch_below_context",
+            f"options.batch_size is {batch} tokens: an embedding of a longer text will be refused, although a slot has {tokens}",
+            f"Set batch_size and ubatch_size to {tokens}",
         )
 
 

@@ -301,8 +301,9 @@ problems:
         - "Its environment: V(environment_invalid), V(environment_owned), V(environment_secret), V(environment_option),
           V(environment_ignored)."
         - "Its options: V(option_unknown), V(option_removed), V(option_deprecated), V(option_owned), V(option_value), V(parallel_zero),
-          V(quantised_v_needs_flash_attention), V(embedding_batch), V(cache_ram_exceeds_memory), V(cache_reuse_without_effect),
-          V(threads_exceed_cpus), V(context_beyond_training), V(gpus_without_layers), V(device_without_gpus)."
+          V(quantised_v_needs_flash_attention), V(embedding_batch), V(embedding_batch_below_context), V(cache_ram_exceeds_memory),
+          V(cache_reuse_without_effect), V(context_shift_without_effect), V(threads_exceed_cpus), V(context_beyond_training),
+          V(gpus_without_layers), V(device_without_gpus)."
         - "Its GPUs: V(gpu_not_there), V(gpu_is_split), V(gpu_twice), V(gpu_mig_alone), V(gpu_not_visible), V(cpu_release),
           V(nvidia_modprobe_missing). What keeps the driver from working has the codes of RV(baremetal.llm.gpu_info#module:problems)."
         - "The host: V(binary_missing), V(binary_unusable), V(binary_hidden), V(model_missing), V(model_is_directory), V(model_not_gguf),

@@ -228,6 +228,8 @@ def test_variables_of_the_engine_are_told(flags: Flags, variable: str, code: str
         ({"cache_ram": 0}, {"resources": {"memory": "512MiB"}}, []),
         ({"cache_ram": -1}, {"resources": {"memory": "512GiB"}}, [("cache_ram_exceeds_memory", "warning")]),
         ({"cache_reuse": 256}, {"model": {"file": "/m.gguf", "mmproj": "/p.gguf"}}, [("cache_reuse_without_effect", "warning")]),
+        ({"context_shift": True}, {"model": {"file": "/m.gguf", "mmproj": "/p.gguf"}}, [("context_shift_without_effect", "warning")]),
+        ({"context_shift": True}, {}, []),
         ({"cache_reuse": 256}, {}, []),
         ({"threads": 24}, {"resources": {"cpus": 8}}, [("threads_exceed_cpus", "warning")]),
         ({"threads": 8}, {"resources": {"cpus": 8}}, []),
@@ -302,6 +304,21 @@ def test_a_context_beyond_the_training_is_told(flags: Flags) -> None:
     assert [problem.code for problem in engine.context_problems(too_long, flags, 4096)] == ["context_beyond_training"]
     assert list(engine.context_problems(fits, flags, 4096)) == []
     assert list(engine.context_problems(too_long, flags, None)) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "codes"),
+    [
+        ({"ctx_size": 2048, "parallel": 1, "batch_size": 512}, ["embedding_batch_below_context"]),
+        ({"ctx_size": 2048, "parallel": 1, "batch_size": 2048, "ubatch_size": 2048}, []),
+        ({"ctx_size": 2048, "parallel": 4, "batch_size": 512}, []),  # 512 tokens a slot
+        ({"ctx_size": 8192, "parallel": 1, "batch_size": 512}, ["embedding_batch_below_context", "context_beyond_training"]),
+    ],
+)
+def test_an_embedding_is_computed_in_one_batch(flags: Flags, options: dict[str, Any], codes: list[str]) -> None:
+    found = engine.context_problems(service({"embeddings": True, **options}), flags, 2048)
+    assert sorted(problem.code for problem in found) == sorted(codes)
+    assert list(engine.context_problems(service(options), flags, 2**20)) == []
 
 
 @pytest.mark.parametrize(
