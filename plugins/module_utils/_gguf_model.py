@@ -43,8 +43,13 @@ class Place(Protocol):
 
 
 class LocalFiles:
+    """Files of this host; ``option`` is where their names come from."""
+
+    def __init__(self, option: str = "path") -> None:
+        self._option = option
+
     def label(self, name: str) -> str:
-        return f"path: {name}"
+        return f"{self._option}: {name}"
 
     @contextlib.contextmanager
     def open(self, name: str) -> Iterator[Source]:

@@ -31,7 +31,7 @@ options:
     default: llama_server
   model:
     description:
-      - The model, as what C(gguf_info) returns for it.
+      - The model, as the path of its first GGUF file on this host, or as what M(baremetal.llm.gguf_info) returns for it.
       - With O(engine=vllm), the directory of the model on this host, or a dict with its C(config.json) as C(config), and its
         C(model.safetensors.index.json) as C(index), its C(files) with their C(path) and C(size), or the bytes of its weights as
         C(tensor_bytes).
@@ -68,6 +68,7 @@ options:
       - It needs the model on this host, at the path that is the first of its C(files).
     type: path
 seealso:
+  - module: baremetal.llm.gguf_info
   - module: baremetal.llm.gpu_info
   - plugin: baremetal.llm.memory_plan
     plugin_type: filter
@@ -326,6 +327,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
+from ansible_collections.baremetal.llm.plugins.module_utils._gguf_model import LocalFiles, read_model
 from ansible_collections.baremetal.llm.plugins.module_utils._memory_fit_params import FitParams
 from ansible_collections.baremetal.llm.plugins.module_utils._memory_plan import plan_for
 from ansible_collections.baremetal.llm.plugins.module_utils._memory_snapshot import read_snapshot
@@ -347,18 +349,21 @@ def main() -> t.NoReturn:
         supports_check_mode=True,
     )
     params = dict(module.params)
-    binary, model = params.pop("binary"), params.pop("model")
+    binary = params.pop("binary")
     try:
-        plan = plan_for(_read(params["engine"], model), **params, measure=FitParams(binary, params["gpus"]) if binary else None)
+        params |= {option: _read(params["engine"], option, params[option]) for option in ("model", "mmproj")}
+        plan = plan_for(**params, measure=FitParams(binary, params["gpus"]) if binary else None)
     except UserError as error:
         module.fail_json(msg=error.msg, **error.details)
     message = {"msg": failure_message(plan.problems)} if errors(plan.problems) else {}
     module.exit_json(changed=False, **plan.as_dict(), **message)
 
 
-def _read(engine: str, model: object) -> object:
+def _read(engine: str, option: str, given: object) -> object:
     """A path is read here. The domain takes what is in the model's files."""
-    return read_snapshot(model) if engine == "vllm" and isinstance(model, str) else model
+    if not isinstance(given, str) or not given:
+        return given
+    return read_snapshot(given) if engine == "vllm" else read_model(LocalFiles(option), given).as_dict()
 
 
 if __name__ == "__main__":

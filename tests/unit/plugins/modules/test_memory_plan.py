@@ -18,8 +18,9 @@ from ansible_collections.baremetal.llm.plugins.module_utils import (
     _memory_suggestions,
     _memory_vllm,
 )
-from ansible_collections.baremetal.llm.plugins.modules import memory_plan
+from ansible_collections.baremetal.llm.plugins.modules import gguf_info, memory_plan
 from ansible_collections.baremetal.llm.tests import model_blueprints as models
+from ansible_collections.baremetal.llm.tests.unit.plugins import gguf_models
 
 MISTRAL = models.mistral().info()
 GPUS = [{"index": 0, "name": "NVIDIA A10", "uuid": "GPU-8b89b58e", "memory_mib": 23028}]
@@ -52,6 +53,24 @@ def test_what_does_not_fit_is_an_answer_and_no_failure(ask: Any) -> None:
     assert not result.get("failed") and result["fits"] is False
     assert result["msg"].startswith("2 problems:\n- ") or result["msg"].startswith("GPU 0 (NVIDIA A10) lacks ")
     assert result["suggestions"][0]["options"] == {"cache_type_k": "q8_0", "cache_type_v": "q8_0"}
+
+
+def test_llama_server_reads_the_headers_of_files(ask: Any, tmp_path: Path) -> None:
+    (model,) = gguf_models.write(tmp_path / "model.gguf", gguf_models.MODELS["llama"])
+    (mmproj,) = gguf_models.write(tmp_path / "mmproj.gguf", gguf_models.MODELS["mmproj"])
+    told = {option: gguf_info.info({"path": str(path)}) for option, path in (("model", model), ("mmproj", mmproj))}
+    by_path, by_header = (
+        ask(**given, gpus=GPUS, options={"ctx_size": 512}) for given in ({"model": str(model), "mmproj": str(mmproj)}, told)
+    )
+    assert by_path | {"invocation": None} == by_header | {"invocation": None} and by_path["fits"]
+
+
+def test_a_file_that_is_none_is_told_with_its_option(ask: Any, tmp_path: Path) -> None:
+    gguf_models.write(tmp_path / "model.gguf", gguf_models.MODELS["llama"])
+    (tmp_path / "mmproj.gguf").write_bytes(b"PNG")
+    failed = ask(model=str(tmp_path / "model.gguf"), mmproj=str(tmp_path / "mmproj.gguf"))
+    assert failed["failed"] and failed["msg"].startswith(f"mmproj: {tmp_path}/mmproj.gguf")
+    assert ask(model=str(tmp_path / "other.gguf"))["msg"].startswith(f"model: {tmp_path}/other.gguf is not there")
 
 
 def test_vllm_reads_a_directory(ask: Any, tmp_path: Path) -> None:
