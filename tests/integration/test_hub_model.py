@@ -477,7 +477,7 @@ def test_killed_again_and_again_it_goes_on(model: Model, hub: Hub, repository: R
     hub.faults.add(Fault("slow", path="model.gguf", times=None, rate=24 * MIB))
     for point in range(points):
         process = model.start()
-        while hub.sent_so_far() <= point * len(content) // points:
+        while hub.sent() <= point * len(content) // points:
             assert process.poll() is None
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
@@ -520,7 +520,7 @@ def test_a_full_disk(small_disk: Path, hub: Hub, repository: Repository, pinned:
     # Somebody else takes the rest while it comes.
     hub.faults.add(Fault("slow", path="*.gguf", rate=4 * MIB))
     process = model.start()
-    wait_until(lambda: hub.sent_so_far() >= MIB)
+    wait_until(lambda: hub.sent() >= MIB)
     (small_disk / "other").write_bytes(bytes(3 * MIB))
     assert "no space was left on the file system of" in finished(process)["msg"]
     sent = hub.sent()

@@ -16,7 +16,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -31,9 +31,9 @@ _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 _PIECE = 1 << 20
 
 
-@dataclass(frozen=True)
+@dataclass
 class Request:
-    """One that was answered. ``body_bytes`` are those that were sent."""
+    """One that is answered, known before the first byte of the answer leaves. ``body_bytes`` are those that were sent so far."""
 
     origin: str
     method: str
@@ -55,7 +55,6 @@ class Hub:
     tokens: dict[str, set[str]] = field(default_factory=dict)
     faults: Faults = field(default_factory=Faults)
     requests: list[Request] = field(default_factory=list)
-    under_way: dict[int, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.by_name = {repository.repo_id: repository for repository in self.repositories}
@@ -98,12 +97,8 @@ class Hub:
         ]
 
     def sent(self) -> int:
-        """How many bytes of files have left with the requests that were answered."""
+        """How many bytes of files have left so far."""
         return sum(request.body_bytes for request in self.requests)
-
-    def sent_so_far(self) -> int:
-        """The same, with what is just being sent."""
-        return self.sent() + sum(self.under_way.values())
 
 
 class _Server(ThreadingHTTPServer):
@@ -133,9 +128,11 @@ class _Handler(BaseHTTPRequestHandler):
     def hub(self) -> Hub:
         return self.server.hub
 
-    def note(self, status: int, body_bytes: int = 0) -> None:
+    def note(self, status: int) -> Request:
         authorization, ranged = self.headers.get("Authorization"), self.headers.get("Range")
-        self.hub.requests.append(Request(self.server.origin, self.command, self.path, status, authorization, ranged, body_bytes))
+        request = Request(self.server.origin, self.command, self.path, status, authorization, ranged)
+        self.hub.requests.append(request)
+        return request
 
     def do_GET(self) -> None:
         self._serve()
@@ -198,22 +195,17 @@ class _Handler(BaseHTTPRequestHandler):
             **headers,
             **({"Content-Range": f"bytes {begin}-{end - 1}/{size}"} if partial else {}),
         }
+        request = self.note(status)
         self.start(status, headers)
         if self.command == "HEAD":
-            self.note(status)
             return
-        sent = 0
         try:
-            for sent in self.body(file, begin, end, fault):
-                self.hub.under_way[id(self)] = sent
+            self.body(file, begin, end, fault, request)
         except OSError:
             self.close_connection = True
-        finally:
-            self.note(status, sent)
-            self.hub.under_way.pop(id(self), None)
 
-    def body(self, file: File, begin: int, end: int, fault: Fault | None) -> Iterator[int]:
-        """Send a part of a file; yields how much has been sent so far."""
+    def body(self, file: File, begin: int, end: int, fault: Fault | None, request: Request) -> None:
+        """Send a part of a file."""
         self.wfile.flush()
         with contextlib.ExitStack() as stack:
             source = file.content.source
@@ -226,15 +218,16 @@ class _Handler(BaseHTTPRequestHandler):
                 if fault is not None and fault.kind == "slow":
                     count = min(count, max(1, fault.rate // 20))
                     time.sleep(count / fault.rate)
+                request.body_bytes += count  # before they leave: who has them all must find them counted
                 if opened is not None and not (fault and fault.kind == "corrupt"):
-                    count = os.sendfile(self.connection.fileno(), opened.fileno(), position, count)
+                    asked, count = count, os.sendfile(self.connection.fileno(), opened.fileno(), position, count)
+                    request.body_bytes -= asked - count
                 else:
                     piece = bytearray(_read(source, position, count))
                     if fault is not None and fault.kind == "corrupt" and position <= fault.after < position + count:
                         piece[fault.after - position] ^= 1
                     self.connection.sendall(piece)
                 position += count
-                yield position - begin
             if stop < end and fault is not None:
                 self.break_off(fault)
 
