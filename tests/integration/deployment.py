@@ -139,7 +139,7 @@ class Deployment:
     def run(self, *argv: str, check: bool = True) -> str:
         """Run a command on the host and return what it prints."""
         process = subprocess.run(
-            [RANGE, "ssh", self.name, "--", *argv], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120, check=False
+            [RANGE, "ssh", self.name, "--", *argv], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300, check=False
         )
         assert process.returncode == 0 or not check, process.stdout
         return process.stdout
