@@ -20,6 +20,7 @@ from typing import Protocol
 
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._gguf import Header, SkippedArray, Tensor, Value, read_header
+from ansible_collections.baremetal.llm.plugins.module_utils._gguf_shards import shard_suffix, shards
 from ansible_collections.baremetal.llm.plugins.module_utils._gguf_source import LocalFile, MissingFileError, NotGgufError, Source
 from ansible_collections.baremetal.llm.plugins.module_utils._gguf_types import FILE_TYPES
 
@@ -117,11 +118,11 @@ def read_model(place: Place, name: str) -> Model:
     count, number = (_split_number(place, name, header.metadata, key) for key in ("split.count", "split.no"))
     if count <= 1:
         return Model(header, (file,))
-    suffix = f"-{number + 1:05d}-of-{count:05d}.gguf"
+    suffix = shard_suffix(number + 1, count)
     prefix = name.removesuffix(suffix)
     if prefix in ("", name):
         raise UserError(f"{place.label(name)} is file {number + 1} of {count}, so its name has to end in {suffix}; give it its name back.")
-    names = [f"{prefix}-{index + 1:05d}-of-{count:05d}.gguf" for index in range(count)]
+    names = shards(prefix, count)
     if number != 0:
         raise UserError(f"{place.label(name)} is file {number + 1} of {count}, and a model is loaded by its first; give {names[0]}.")
     return _with_the_others(place, header, file, names[1:])

@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterable, Sequence
 
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
+from ansible_collections.baremetal.llm.plugins.module_utils._gguf_shards import shard_names
 from ansible_collections.baremetal.llm.plugins.module_utils._near_names import suggestion
 
-_SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf")
 _GLOB = re.compile(r"[*?\[]")
 _SHOWN = 5
 
@@ -39,15 +39,6 @@ def chosen(patterns: Sequence[str], paths: Iterable[str], where: str) -> list[st
 
 def is_glob(pattern: str) -> bool:
     return bool(_GLOB.search(pattern))
-
-
-def shard_names(path: str) -> list[str]:
-    """All shards of the split GGUF that ``path`` is one of; nothing when it is none."""
-    shard = _SHARD.fullmatch(path)
-    if not shard:
-        return []
-    count = int(shard["count"])
-    return [f"{shard['stem']}-{number:05}-of-{count:05}.gguf" for number in range(1, count + 1)]
 
 
 def _shards(path: str, known: Sequence[str], where: str) -> list[str]:

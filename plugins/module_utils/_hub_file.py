@@ -26,11 +26,9 @@ from urllib.parse import quote, urlsplit
 
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._gguf_source import MissingFileError
-
-DEFAULT_ENDPOINT = "https://huggingface.co"
+from ansible_collections.baremetal.llm.plugins.module_utils._hub_names import DEFAULT_ENDPOINT, is_commit
 
 _REPO_ID = re.compile(r"[\w.-]+(?:/[\w.-]+)?", re.ASCII)
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 _CHUNK = 1 << 20  # bytes
 _LONGEST_TIMEOUT = 1e6  # seconds; sockets take no more than some billions
@@ -122,7 +120,7 @@ class HubRepo:
 
     def _note_commit(self, headers: Message) -> None:
         commit = headers.get("X-Repo-Commit", "")
-        if self.commit is None and _COMMIT.fullmatch(commit):
+        if self.commit is None and is_commit(commit):
             self.commit = commit
 
 

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
+from ansible_collections.baremetal.llm.plugins.module_utils._gguf_shards import shard_names
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_cache import RepoCache
-from ansible_collections.baremetal.llm.plugins.module_utils._hub_choice import shard_names
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_records import forget_listing, has_listing, read_proofs, write_proofs
 from ansible_collections.baremetal.llm.plugins.module_utils._lock import locked
 

@@ -187,7 +187,8 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._gguf_model import LocalFiles, read_model
-from ansible_collections.baremetal.llm.plugins.module_utils._hub_file import DEFAULT_ENDPOINT, HubRepo
+from ansible_collections.baremetal.llm.plugins.module_utils._hub_file import HubRepo
+from ansible_collections.baremetal.llm.plugins.module_utils._hub_names import DEFAULT_ENDPOINT
 
 
 def main() -> t.NoReturn:

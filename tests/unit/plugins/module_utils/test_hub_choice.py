@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
-from ansible_collections.baremetal.llm.plugins.module_utils._hub_choice import chosen, shard_names
+from ansible_collections.baremetal.llm.plugins.module_utils._gguf_shards import shard_names
+from ansible_collections.baremetal.llm.plugins.module_utils._hub_choice import chosen
 
 FILES = ["Model-Q4_K_M.gguf", "Model-Q8_0.gguf", "README.md", "big/m-00001-of-00002.gguf", "big/m-00002-of-00002.gguf", "odd[1].gguf"]
 
