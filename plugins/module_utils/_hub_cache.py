@@ -16,6 +16,7 @@ Everything here appears in one step, so that a reader never sees a part of it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -161,6 +162,10 @@ class RepoCache:
                 yield directory
 
     def remove_all(self) -> None:
-        """Remove the repository, with what its clients keep beside it."""
-        shutil.rmtree(self.cache_dir / ".locks" / self.root.name, ignore_errors=True)
+        """Remove the repository, with what its clients keep beside it; and the cache, where nothing is left in it."""
+        locks = self.cache_dir / ".locks"
+        shutil.rmtree(locks / self.root.name, ignore_errors=True)
         shutil.rmtree(self.root)
+        for directory in (locks, self.cache_dir):
+            with contextlib.suppress(OSError):
+                directory.rmdir()

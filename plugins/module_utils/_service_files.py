@@ -112,6 +112,10 @@ class ServiceFiles:
                 shutil.rmtree(path)
             else:
                 path.unlink()
+        # What it shares with other services goes with the last of them, unless somebody keeps something there, such as models.
+        for directory in (self.config_directory, self.state_directory):
+            with contextlib.suppress(OSError):
+                directory.rmdir()
 
     def other_units(self) -> list[Path]:
         """The units of the other services of this host."""

@@ -55,6 +55,7 @@ def test_the_last_revision_takes_the_repository_with_it(host: Host) -> None:
     other.present()
     assert absent(host) and not host.cache.root.exists() and not (host.cache.cache_dir / ".locks" / host.cache.root.name).exists()
     assert not absent(host) and not other.present().plan.due
+    assert absent(other) and not host.cache.cache_dir.exists(), "and the last repository the cache"
 
 
 def test_only_files_that_are_named_go(host: Host) -> None:

@@ -126,6 +126,19 @@ def test_everything_goes_and_nothing_else(files: ServiceFiles) -> None:
     files.remove()
 
 
+def test_the_shared_directories_go_with_the_last_service_unless_something_is_kept_there(files: ServiceFiles) -> None:
+    model = files.state_directory / "hub" / "somebody's.gguf"
+    model.parent.mkdir(parents=True)
+    model.touch()
+    files.config.mkdir(parents=True)
+    files.remove()
+    assert model.exists() and not files.config_directory.exists()
+    model.unlink()
+    model.parent.rmdir()
+    files.remove()
+    assert not files.state_directory.exists()
+
+
 def test_a_link_in_place_of_the_state_is_removed_and_not_followed(files: ServiceFiles, tmp_path: Path) -> None:
     kept = tmp_path / "elsewhere"
     kept.mkdir()
