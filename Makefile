@@ -78,7 +78,7 @@ sanity: setup-dev ## ansible-test sanity
 
 unit: setup-dev ## pytest tests/unit
 	@tools/need modinfo=kmod
-	python -m pytest tests/unit
+	python -m pytest --numprocesses 2 tests/unit
 
 fuzz: setup-dev ## 100,000 damaged GGUF headers are read or refused, in bounded time and memory; not part of `test`
 	python tests/fuzz/gguf_headers.py
@@ -107,9 +107,11 @@ molecule: setup-dev setup-range ## the life of the quickstart host, on Debian 12
 	$(MOLECULE) destroy --scenario-name quickstart
 	$(MOLECULE) test --scenario-name quickstart --no-command-borders
 
-integration: setup-dev setup-range ## pytest tests/integration: faults, bad input, secrets, on hosts booted from that snapshot
+integration: setup-dev setup-range ## pytest tests/integration: faults, bad input, secrets, on hosts booted from that snapshot; two files at a time
 	@tools/need g++=g++ cmake=cmake ninja=ninja-build ccache=ccache git=git pip3=python3-pip chromium=chromium
-	python -m pytest tests/integration
+# The range's own tests compare the network of this machine before and after: nothing else may run beside them.
+	python -m pytest tests/integration/test_range.py
+	python -m pytest --numprocesses 2 --dist loadfile --ignore tests/integration/test_range.py tests/integration
 
 test-cuda: setup-dev setup-range ## all of llama.cpp compiled for the GPU of each host class: 20 to 25 minutes each on 2 cores, so not in `test`
 	@tools/need gcc=gcc

@@ -44,11 +44,12 @@ def deployment(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 
 
 @pytest.fixture(scope="session")
-def llama_server(tmp_path_factory: pytest.TempPathFactory) -> str:
+def llama_server(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> str:
     """The release that was built on the host, brought to this machine."""
     directory = tmp_path_factory.mktemp("release")
-    pack = [RANGE, "ssh", "release", "--", "tar", "-C", "/opt/llama.cpp/current", "-cf", "-", "bin"]
-    with booted("release"), subprocess.Popen(pack, stdout=subprocess.PIPE) as packing:
+    name = f"release-{worker_id}"
+    pack = [RANGE, "ssh", name, "--", "tar", "-C", "/opt/llama.cpp/current", "-cf", "-", "bin"]
+    with booted(name), subprocess.Popen(pack, stdout=subprocess.PIPE) as packing:
         subprocess.run(["tar", "-C", str(directory), "-xf", "-"], stdin=packing.stdout, check=True, timeout=120)
     return str(directory / "bin" / "llama-server")
 

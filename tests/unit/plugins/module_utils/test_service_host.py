@@ -165,7 +165,7 @@ def held_port() -> Iterator[int]:
     [
         ("127.0.0.1", "nginx.service", "of nginx.service"),
         ("0.0.0.0", "inference-embed.service", "of inference-embed.service"),
-        ("127.0.0.1", None, f"(pid {os.getpid()})"),
+        ("127.0.0.1", None, "(pid {pid})"),
         ("127.0.0.1", UNIT, None),
         ("127.0.0.2", "nginx.service", None),
     ],
@@ -174,7 +174,7 @@ def test_a_port_that_something_else_holds(model: Path, held_port: int, host: str
     problems = list(_service_host.port_problems(service(model, held_port, host=host), UNIT, [], Units(owner)))
     assert [problem.code for problem in problems] == ([] if told is None else ["port_in_use"])
     for problem in problems:
-        assert told is not None and told in problem.message and f"127.0.0.1:{held_port}" in problem.message
+        assert told is not None and told.format(pid=os.getpid()) in problem.message and f"127.0.0.1:{held_port}" in problem.message
 
 
 @pytest.mark.parametrize(
