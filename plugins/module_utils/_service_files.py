@@ -122,7 +122,8 @@ class ServiceFiles:
         return [path for path in sorted(self.unit_directory.glob(unit_name("*"))) if path != self.unit]
 
     def _links(self) -> list[Path]:
-        return sorted(self.unit_directory.glob(f"*.wants/{self.unit.name}"))
+        # A glob of the whole would miss a link whose unit is gone.
+        return [path for wants in sorted(self.unit_directory.glob("*.wants")) if os.path.lexists(path := wants / self.unit.name)]
 
     def _targets(self, content: Content) -> list[tuple[Path, bytes | None, int]]:
         return [

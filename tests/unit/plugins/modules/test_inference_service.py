@@ -195,6 +195,15 @@ def test_it_tells_whether_the_unit_starts_with_the_host(host: Host) -> None:
     assert host.run()["enabled"]
 
 
+def test_a_link_whose_unit_was_deleted_starts_the_next_one_and_goes_with_the_service(host: Host) -> None:
+    link = host.units / "multi-user.target.wants" / host.unit.name
+    link.parent.mkdir()
+    link.symlink_to(host.unit)
+    assert host.run(check=True)["enabled"]
+    assert host.run({"name": "chat"}, state="absent")["files"] == [str(link)]
+    assert not link.is_symlink()
+
+
 def test_what_it_returns(host: Host) -> None:
     result = host.run()
     assert result["unit"] == "inference-chat.service"
