@@ -237,7 +237,7 @@ restart_required:
 enabled:
   description: Whether the unit starts with the host.
   type: bool
-  returned: except with O(state=absent)
+  returned: unless O(state=absent)
 daemon_reload_required:
   description: Whether systemd has yet to read the unit.
   type: bool
@@ -323,6 +323,7 @@ problems:
 
 import os
 import typing as t
+from copy import deepcopy
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -352,7 +353,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._problems import (
     warning,
     warnings,
 )
-from ansible_collections.baremetal.llm.plugins.module_utils._service import Service, name_problem, parse, text_problem, unit_name
+from ansible_collections.baremetal.llm.plugins.module_utils._service import KEYS, Service, name_problem, parse, text_problem, unit_name
 from ansible_collections.baremetal.llm.plugins.module_utils._service_files import Content, ServiceFiles, runs
 from ansible_collections.baremetal.llm.plugins.module_utils._service_gpu_host import GpuHost
 from ansible_collections.baremetal.llm.plugins.module_utils._service_host import (
@@ -379,41 +380,8 @@ HOST_CONFIG = "/etc/llama.cpp/config.ini"
 STATE_ROOT = "/var/lib/"
 
 ARGUMENT_SPEC: dict[str, t.Any] = {
-    "service": {
-        "type": "dict",
-        "required": True,
-        "options": {
-            "name": {"type": "str", "required": True},
-            "engine": {"type": "str", "choices": ["llama_server", "vllm"], "default": "llama_server"},
-            "manager": {"type": "str", "choices": ["systemd", "compose"], "default": "systemd"},
-            "model": {
-                "type": "dict",
-                "options": {
-                    "file": {"type": "str"},
-                    "mmproj": {"type": "str"},
-                    "repo_id": {"type": "str"},
-                    "revision": {"type": "str"},
-                },
-            },
-            "gpus": {"type": "list", "elements": "str", "default": []},
-            "host": {"type": "str", "default": "127.0.0.1"},
-            "port": {"type": "int"},
-            "api_key": {"type": "str", "no_log": True},
-            "options": {"type": "dict", "default": {}},
-            "environment": {"type": "dict", "default": {}},
-            "resources": {
-                "type": "dict",
-                "default": {},
-                "options": {
-                    "cpus": {"type": "float"},
-                    "memory": {"type": "str"},
-                    "shm_size": {"type": "str"},
-                    "ulimits": {"type": "dict", "default": {}},
-                },
-            },
-            "image": {"type": "str"},
-        },
-    },
+    # A copy, as Ansible fills in the defaults of defaults.
+    "service": {"type": "dict", "required": True, "options": deepcopy(KEYS)},
     "binary": {"type": "path"},
     "state": {"type": "str", "choices": ["present", "accepted", "reverted", "absent"], "default": "present"},
     "user": {"type": "str", "default": "inference"},
