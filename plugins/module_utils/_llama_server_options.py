@@ -309,6 +309,14 @@ def static_problems(service: Service) -> Iterator[Problem]:
     yield from rule_problems(service)
 
 
+def launch_problems(service: Service, flags: Flags | None, trained_context: int | None) -> Iterator[Problem]:
+    """What can be told once there are a binary and a model to ask, apart from what :func:`arguments` tells."""
+    yield from owned_problems(service.options, flags)
+    yield from environment_problems(service.environment, flags)
+    yield from rule_problems(service, flags)
+    yield from context_problems(service, flags, trained_context)
+
+
 def rule_problems(service: Service, flags: Flags | None = None) -> Iterator[Problem]:
     """What would fail or disappoint at run time, although the command line is valid."""
     settings = Settings(service.options, flags)

@@ -31,9 +31,38 @@ ULIMITS = (
     "nofile", "nproc", "rss", "rtprio", "rttime", "sigpending", "stack",
 )  # fmt: skip
 
-_KEYS = ("name", "engine", "manager", "model", "gpus", "host", "port", "api_key", "options", "environment", "resources", "image")
-_MODEL_KEYS = ("repo_id", "revision", "file", "mmproj")
-_RESOURCE_KEYS = ("cpus", "memory", "shm_size", "ulimits")
+KEYS: dict[str, dict[str, Any]] = {
+    "name": {"type": "str", "required": True},
+    "engine": {"type": "str", "choices": list(ENGINES), "default": "llama_server"},
+    "manager": {"type": "str", "choices": list(MANAGERS), "default": "systemd"},
+    "model": {
+        "type": "dict",
+        "options": {
+            "repo_id": {"type": "str"},
+            "revision": {"type": "str"},
+            "file": {"type": "str"},
+            "mmproj": {"type": "str"},
+        },
+    },
+    "gpus": {"type": "list", "elements": "str", "default": []},
+    "host": {"type": "str", "default": "127.0.0.1"},
+    "port": {"type": "int"},
+    "api_key": {"type": "str", "no_log": True},
+    "options": {"type": "dict", "default": {}},
+    "environment": {"type": "dict", "default": {}},
+    "resources": {
+        "type": "dict",
+        "default": {},
+        "options": {
+            "cpus": {"type": "float"},
+            "memory": {"type": "str"},
+            "shm_size": {"type": "str"},
+            "ulimits": {"type": "dict", "default": {}},
+        },
+    },
+    "image": {"type": "str"},
+}
+"""What can be written of a service, as an argument spec of Ansible's."""
 
 # Compose accepts only lower-case project names; a unit's name must not hold "@" (a template) or "/" (a path).
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?")
@@ -173,11 +202,11 @@ class _Reader:
         if not isinstance(raw, Mapping):
             self.wrong_type("service", raw, "a dict")
             return None
-        self.known_keys("", raw, _KEYS)
+        self.known_keys("", raw, KEYS)
         name = raw.get("name")
         self.note(name_problem(name))
-        engine = self.choice(raw, "engine", ENGINES, "llama_server")
-        manager = self.choice(raw, "manager", MANAGERS, "systemd")
+        engine = self.choice(raw, "engine")
+        manager = self.choice(raw, "manager")
         self.not_yet("engine", engine, "vllm", "llama_server")
         self.not_yet("manager", manager, "compose", "systemd")
         service = Service(
@@ -209,7 +238,7 @@ class _Reader:
         raw = self.mapping("model", given)
         if given is not None and raw is not given:  # no dict, which has been told
             return Model(file="/", mmproj=None)
-        self.known_keys("model.", raw, _MODEL_KEYS)
+        self.known_keys("model.", raw, KEYS["model"]["options"])
         if raw.get("repo_id") is None and raw.get("revision") is not None:
             self.ignored("model.revision", "it belongs to a model.repo_id")
         return Model(
@@ -275,7 +304,7 @@ class _Reader:
 
     def addresses(self, raw: object) -> tuple[str, ...]:
         addresses = []
-        for item in self.text("host", "127.0.0.1" if raw is None else raw).split(","):
+        for item in self.text("host", KEYS["host"]["default"] if raw is None else raw).split(","):
             # What "localhost" stands for depends on the resolver; an address does not.
             word = "127.0.0.1" if item.strip() == "localhost" else item.strip()
             try:
@@ -340,7 +369,7 @@ class _Reader:
         return variables
 
     def resources(self, raw: Mapping[str, Any], manager: str) -> Resources:
-        self.known_keys("resources.", raw, _RESOURCE_KEYS)
+        self.known_keys("resources.", raw, KEYS["resources"]["options"])
         if raw.get("shm_size") is not None:
             self.size("resources.shm_size", raw["shm_size"])
             if manager == "systemd":
@@ -410,7 +439,7 @@ class _Reader:
         if value == unsupported:
             self.note(error("not_supported_yet", f"{where}: {value} is not supported yet", f"Use {where}: {instead}"))
 
-    def known_keys(self, prefix: str, raw: Mapping[str, Any], known: Sequence[str]) -> None:
+    def known_keys(self, prefix: str, raw: Mapping[str, Any], known: Mapping[str, Any]) -> None:
         for key in raw:
             if key not in known:
                 remedy = suggestion(str(key), known) or f"Known are {', '.join(known)}"
@@ -424,7 +453,8 @@ class _Reader:
         self.wrong_type(where, value, "a dict")
         return {}
 
-    def choice(self, raw: Mapping[str, Any], key: str, choices: Sequence[str], default: str) -> str:
+    def choice(self, raw: Mapping[str, Any], key: str) -> str:
+        choices, default = KEYS[key]["choices"], str(KEYS[key]["default"])
         value = default if raw.get(key) is None else raw[key]
         if value not in choices:
             self.note(error("wrong_type", f"{key}: {value!r} is not known", f"Use {' or '.join(choices)}"))

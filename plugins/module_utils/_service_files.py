@@ -13,16 +13,14 @@ import contextlib
 import os
 import shutil
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from ansible_collections.baremetal.llm.plugins.module_utils._files import write_atomic
-from ansible_collections.baremetal.llm.plugins.module_utils._service import unit_name
-from ansible_collections.baremetal.llm.plugins.module_utils._systemd import UnitStatus
-from ansible_collections.baremetal.llm.plugins.module_utils._unit_file import CREDENTIAL, DIGEST_VARIABLE, stated_digest
 
-_UNIT_MODE = 0o644
+_DEFINITION_MODE = 0o644
 _KEY_MODE = 0o600
 _DIRECTORY_MODE = 0o700
 
@@ -31,109 +29,113 @@ _DIRECTORY_MODE = 0o700
 class Content:
     """What the files say; None for a file that is not there."""
 
-    unit: str | None = None
+    definition: str | None = None
+    """What the manager reads, such as a unit."""
     key: bytes | None = None
 
 
-def runs(content: Content, status: UnitStatus) -> bool:
-    """Whether the unit's process is up and was started with this content."""
-    wanted = None if content.unit is None else stated_digest(content.unit)
-    running = (status.environment or {}).get(DIGEST_VARIABLE)
-    return status.active and running is not None and running == wanted and (status.credentials or {}).get(CREDENTIAL) == content.key
+@dataclass(frozen=True)
+class Change:
+    """From what the files say to what they shall say."""
+
+    before: Content
+    after: Content
+    outdated: tuple[Path, ...] = ()
+    """Those that it writes or removes, for their modes and owners as well."""
+
+
+class FileDiff(NamedTuple):
+    path: str
+    before: str
+    after: str
 
 
 @dataclass(frozen=True)
 class ServiceFiles:
-    name: str
-    unit_directory: Path
-    config_directory: Path
-    state_directory: Path
-
-    @property
-    def unit(self) -> Path:
-        return self.unit_directory / unit_name(self.name)
-
-    @property
-    def config(self) -> Path:
-        return self.config_directory / self.name
+    definition: Path
+    config: Path
+    """The directory of the service for root alone."""
+    state: Path
+    """The service's home."""
 
     @property
     def key(self) -> Path:
         return self.config / "api-key"
 
     @property
-    def state(self) -> Path:
-        return self.state_directory / self.name
-
-    @property
     def _accepted(self) -> tuple[Path, Path]:
         directory = self.config / "accepted"
-        return directory / self.unit.name, directory / self.key.name
+        return directory / self.definition.name, directory / self.key.name
 
     def live(self) -> Content:
-        return _read(self.unit, self.key)
+        return _read(self.definition, self.key)
 
     def accepted(self) -> Content:
-        """What was last accepted; its unit is None where nothing was."""
+        """What was last accepted; its definition is None where nothing was."""
         return _read(*self._accepted)
 
-    def outdated(self, content: Content) -> list[Path]:
-        """The files that writing this content would change, their modes and owners included."""
-        return [path for path, data, mode in self._targets(content) if _differs(path, data, mode)]
+    def change_to(self, content: Content) -> Change:
+        outdated = tuple(path for path, data, mode in self._targets(content) if _differs(path, data, mode))
+        return Change(self.live(), content, outdated)
+
+    def holding(self, content: Content) -> list[Path]:
+        """The files that there are with this content."""
+        return [path for path, part in ((self.definition, content.definition), (self.key, content.key)) if part is not None]
+
+    def diffs(self, change: Change) -> tuple[FileDiff, ...]:
+        """The definition as it was and will be; of the key only that it differs."""
+        before, after = change.before, change.after
+        diffs = []
+        if before.definition != after.definition:
+            diffs.append(FileDiff(str(self.definition), before.definition or "", after.definition or ""))
+        if before.key != after.key:
+            told = "" if before.key is None else "api-key: set\n", "" if after.key is None else "api-key: changed\n"
+            diffs.append(FileDiff(str(self.key), *told))
+        return tuple(diffs)
 
     def write(self, content: Content) -> None:
-        # The key first: a unit must never name a key that is not there.
-        self.config_directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+        # The key first: a definition must never name a key that is not there.
+        self.config.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         _private_directory(self.config)
         for path, data, mode in self._targets(content):
             if _differs(path, data, mode):
                 _put(path, data, mode)
 
     def accept(self, content: Content) -> None:
-        """Make this content what :meth:`accepted` gives. The unit goes last: without it, nothing was accepted."""
-        unit, key = self._accepted
-        for directory in (self.config, unit.parent):
+        """Make this content what :meth:`accepted` gives. The definition goes last: without it, nothing was accepted."""
+        definition, key = self._accepted
+        for directory in (self.config, definition.parent):
             _private_directory(directory)
-        _put(unit, None, _UNIT_MODE)
+        _put(definition, None, _DEFINITION_MODE)
         _put(key, content.key, _KEY_MODE)
-        _put(unit, None if content.unit is None else content.unit.encode(), _UNIT_MODE)
-
-    def enabled(self) -> bool:
-        """Whether the unit starts with the host."""
-        return any(self._links())
+        _put(definition, None if content.definition is None else content.definition.encode(), _DEFINITION_MODE)
 
     def everything(self) -> list[Path]:
-        """What of the service is there: files, directories and the links that start it with the host."""
-        return [path for path in (*self._links(), self.unit, self.config, self.state) if os.path.lexists(path)]
+        """What of the service is there, files and directories."""
+        return [path for path in (self.definition, self.config, self.state) if os.path.lexists(path)]
 
-    def remove(self) -> None:
-        for path in self.everything():
+    def remove(self, links: Iterable[Path] = ()) -> None:
+        """Remove everything, and before that what the manager has made of it elsewhere."""
+        for path in (*links, *self.everything()):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
                 path.unlink()
         # What it shares with other services goes with the last of them, unless somebody keeps something there, such as models.
-        for directory in (self.config_directory, self.state_directory):
+        for directory in (self.config.parent, self.state.parent):
             with contextlib.suppress(OSError):
                 directory.rmdir()
-
-    def other_units(self) -> list[Path]:
-        """The units of the other services of this host."""
-        return [path for path in sorted(self.unit_directory.glob(unit_name("*"))) if path != self.unit]
-
-    def _links(self) -> list[Path]:
-        return sorted(self.unit_directory.glob(f"*.wants/{self.unit.name}"))
 
     def _targets(self, content: Content) -> list[tuple[Path, bytes | None, int]]:
         return [
             (self.key, content.key, _KEY_MODE),
-            (self.unit, None if content.unit is None else content.unit.encode(), _UNIT_MODE),
+            (self.definition, None if content.definition is None else content.definition.encode(), _DEFINITION_MODE),
         ]
 
 
-def _read(unit: Path, key: Path) -> Content:
-    unit_bytes = _missing_ok(unit.read_bytes)
-    return Content(None if unit_bytes is None else unit_bytes.decode(errors="replace"), _missing_ok(key.read_bytes))
+def _read(definition: Path, key: Path) -> Content:
+    read = _missing_ok(definition.read_bytes)
+    return Content(None if read is None else read.decode(errors="replace"), _missing_ok(key.read_bytes))
 
 
 def _missing_ok(read: Callable[[], bytes]) -> bytes | None:

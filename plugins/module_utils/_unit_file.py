@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from ansible_collections.baremetal.llm.plugins.module_utils import _gpu_access as gpu_access
 from ansible_collections.baremetal.llm.plugins.module_utils._gpu_access import GpuAccess
 from ansible_collections.baremetal.llm.plugins.module_utils._service import Service, unit_name
+from ansible_collections.baremetal.llm.plugins.module_utils._service_launch import Launch
 
 DIGEST_VARIABLE = "INFERENCE_CONFIG_DIGEST"
 MODEL_VARIABLE = "INFERENCE_MODEL_VERSION"
@@ -91,30 +92,18 @@ def _unescape(word: str) -> str:
 class Places:
     """Where things of one service are on the host."""
 
-    release: str
     state: str
     """The service's home, below /var/lib."""
     key_file: str
     """The API key as root keeps it."""
 
 
-def render(
-    service: Service,
-    command: Sequence[Sequence[str]],
-    account: Account,
-    places: Places,
-    *,
-    systemd: int,
-    base_url: str,
-    locks_memory: bool,
-    model_version: str,
-    gpus: GpuAccess | None = None,
-) -> str:
+def render(launch: Launch, account: Account, places: Places, *, systemd: int) -> str:
     """The text of the unit. The same arguments give the same text, so a difference is a change."""
     body = [
-        _comment(_origin(service, places, base_url, gpus)),
-        _section("Unit", _unit_blocks(service, places, gpus)),
-        _section("Service", _service_blocks(service, command, account, places, systemd, locks_memory, model_version, gpus)),
+        _comment(_origin(launch, places)),
+        _section("Unit", _unit_blocks(launch)),
+        _section("Service", _service_blocks(launch, account, places, systemd)),
         _section("Install", [Block("", [("WantedBy", "multi-user.target")])]),
     ]
     text = "\n".join(body)
@@ -138,15 +127,16 @@ def stated_digest(text: str) -> str | None:
     return match[1] if match and match[1] == digest(text) else None
 
 
-def _origin(service: Service, places: Places, base_url: str, gpus: GpuAccess | None) -> list[str]:
+def _origin(launch: Launch, places: Places) -> list[str]:
+    service, gpus = launch.service, launch.gpus
     unit = unit_name(service.name)
     lines = [
         "Written by Ansible (baremetal.llm.inference_service); the next run overwrites what is changed here.",
         f"To change it, edit {service.name!r} in the inventory variable inference_services.",
         "",
         f"Logs:    journalctl -u {unit} -e",
-        f"Health:  curl {base_url}/health",
-        f"Engine:  {places.release} (manifest.json there says what it was built from)",
+        f"Health:  curl {launch.base_url}/health",
+        f"Engine:  {launch.release} (manifest.json there says what it was built from)",
         f"Model:   {service.model.file}",
         *([f"GPUs:    {gpu_access.names(gpus.devices)}"] if gpus else []),
     ]
@@ -155,7 +145,8 @@ def _origin(service: Service, places: Places, base_url: str, gpus: GpuAccess | N
     return lines
 
 
-def _unit_blocks(service: Service, places: Places, gpus: GpuAccess | None) -> Iterator[Block]:
+def _unit_blocks(launch: Launch) -> Iterator[Block]:
+    service = launch.service
     yield Block(
         "",
         [
@@ -165,7 +156,7 @@ def _unit_blocks(service: Service, places: Places, gpus: GpuAccess | None) -> It
     )
     # An address of its own can only be bound once the network has it.
     network = "network.target" if set(service.addresses) <= {"0.0.0.0", "::"} or service.only_local else "network-online.target"
-    files = dict.fromkeys([places.release, *service.model.files.values()])
+    files = dict.fromkeys([launch.release, *service.model.files.values()])
     yield Block(
         "After the network and the file systems that hold the engine and the model.",
         [
@@ -174,7 +165,7 @@ def _unit_blocks(service: Service, places: Places, gpus: GpuAccess | None) -> It
             ("RequiresMountsFor", " ".join(quote(file) for file in files)),
         ],
     )
-    if gpus:
+    if launch.gpus:
         before = f"{gpu_access.MODULE_UNIT} {gpu_access.PERSISTENCED}"
         yield Block(
             "After the module that CUDA needs beside the driver's own, and the daemon that keeps the GPUs awake, where there is one. "
@@ -184,17 +175,9 @@ def _unit_blocks(service: Service, places: Places, gpus: GpuAccess | None) -> It
     yield Block("Never give up: what is missing now may be there in a minute.", [("StartLimitIntervalSec", "0")])
 
 
-def _service_blocks(
-    service: Service,
-    command: Sequence[Sequence[str]],
-    account: Account,
-    places: Places,
-    systemd: int,
-    locks_memory: bool,
-    model_version: str,
-    gpus: GpuAccess | None,
-) -> Iterator[Block]:
-    yield Block("", [("Type", "exec"), ("ExecStart", command_line(command))])
+def _service_blocks(launch: Launch, account: Account, places: Places, systemd: int) -> Iterator[Block]:
+    service, gpus = launch.service, launch.gpus
+    yield Block("", [("Type", "exec"), ("ExecStart", command_line(launch.command))])
     if gpus:
         yield Block(
             "Wait for the driver: started before the GPUs answer, it would compute on the CPU. The first commands make the device\n"
@@ -233,12 +216,12 @@ def _service_blocks(
         )
     yield Block(
         "Tell which configuration the process runs with, and which version of the model: bytes and time of modification of its files.",
-        [("Environment", f"{DIGEST_VARIABLE}="), ("Environment", quote(f"{MODEL_VARIABLE}={model_version}"))],
+        [("Environment", f"{DIGEST_VARIABLE}="), ("Environment", quote(f"{MODEL_VARIABLE}={launch.model_version}"))],
     )
     if service.api_key is not None:
         yield Block("Only the process sees the API key.", [("LoadCredential", f"{CREDENTIAL}:{quote(places.key_file)}")])
     yield Block("Start again when it fails, ever more slowly.", _restart_settings(systemd))
-    yield Block("Limits.", list(_limits(service, locks_memory)))
+    yield Block("Limits.", list(_limits(service, launch.locks_memory)))
     yield from _sandbox(service, gpus)
 
 

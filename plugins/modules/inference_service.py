@@ -237,7 +237,7 @@ restart_required:
 enabled:
   description: Whether the unit starts with the host.
   type: bool
-  returned: except with O(state=absent)
+  returned: unless O(state=absent)
 daemon_reload_required:
   description: Whether systemd has yet to read the unit.
   type: bool
@@ -321,331 +321,66 @@ problems:
       type: str
 """
 
-import os
 import typing as t
-from pathlib import Path
+from copy import deepcopy
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.baremetal.llm.plugins.module_utils import _account as account
-from ansible_collections.baremetal.llm.plugins.module_utils._command import run
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_cache import DEFAULT_CACHE
-from ansible_collections.baremetal.llm.plugins.module_utils._llama_server_help import Flags, parse_help
-from ansible_collections.baremetal.llm.plugins.module_utils._llama_server_options import (
-    alias,
-    arguments,
-    base_url,
-    context_problems,
-    environment_problems,
-    gpu_layers,
-    locks_memory,
-    owned_problems,
-    rule_problems,
-    slots,
-)
-from ansible_collections.baremetal.llm.plugins.module_utils._problems import (
-    Problem,
-    ProblemsError,
-    Severity,
-    error,
-    errors,
-    warning,
-    warnings,
-)
-from ansible_collections.baremetal.llm.plugins.module_utils._service import Service, name_problem, parse, text_problem, unit_name
-from ansible_collections.baremetal.llm.plugins.module_utils._service_files import Content, ServiceFiles, runs
+from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, ProblemsError, warnings
+from ansible_collections.baremetal.llm.plugins.module_utils._service import KEYS
+from ansible_collections.baremetal.llm.plugins.module_utils._service_change import Outcome, ServiceChange
 from ansible_collections.baremetal.llm.plugins.module_utils._service_gpu_host import GpuHost
-from ansible_collections.baremetal.llm.plugins.module_utils._service_host import (
-    binary_problems,
-    located,
-    model_context,
-    model_problems,
-    model_version,
-    port_problems,
-    release_problems,
-)
-from ansible_collections.baremetal.llm.plugins.module_utils._systemd import Systemd, UnitStatus
-from ansible_collections.baremetal.llm.plugins.module_utils._unit_file import (
-    KEY_FILE,
-    Account,
-    Places,
-    exec_start,
-    render,
-    stated_digest,
-)
-
-HELP_TIMEOUT = 60.0  # seconds; a CUDA build looks for its devices first
-HOST_CONFIG = "/etc/llama.cpp/config.ini"
-STATE_ROOT = "/var/lib/"
-
-ARGUMENT_SPEC: dict[str, t.Any] = {
-    "service": {
-        "type": "dict",
-        "required": True,
-        "options": {
-            "name": {"type": "str", "required": True},
-            "engine": {"type": "str", "choices": ["llama_server", "vllm"], "default": "llama_server"},
-            "manager": {"type": "str", "choices": ["systemd", "compose"], "default": "systemd"},
-            "model": {
-                "type": "dict",
-                "options": {
-                    "file": {"type": "str"},
-                    "mmproj": {"type": "str"},
-                    "repo_id": {"type": "str"},
-                    "revision": {"type": "str"},
-                },
-            },
-            "gpus": {"type": "list", "elements": "str", "default": []},
-            "host": {"type": "str", "default": "127.0.0.1"},
-            "port": {"type": "int"},
-            "api_key": {"type": "str", "no_log": True},
-            "options": {"type": "dict", "default": {}},
-            "environment": {"type": "dict", "default": {}},
-            "resources": {
-                "type": "dict",
-                "default": {},
-                "options": {
-                    "cpus": {"type": "float"},
-                    "memory": {"type": "str"},
-                    "shm_size": {"type": "str"},
-                    "ulimits": {"type": "dict", "default": {}},
-                },
-            },
-            "image": {"type": "str"},
-        },
-    },
-    "binary": {"type": "path"},
-    "state": {"type": "str", "choices": ["present", "accepted", "reverted", "absent"], "default": "present"},
-    "user": {"type": "str", "default": "inference"},
-    "group": {"type": "str"},
-    "unit_directory": {"type": "path", "default": "/etc/systemd/system"},
-    "config_directory": {"type": "path", "default": "/etc/inference"},
-    "state_directory": {"type": "path", "default": "/var/lib/inference"},
-    "hub_cache": {"type": "path", "default": DEFAULT_CACHE},
-}
+from ansible_collections.baremetal.llm.plugins.module_utils._service_request import Request
+from ansible_collections.baremetal.llm.plugins.module_utils._systemd import Systemd
+from ansible_collections.baremetal.llm.plugins.module_utils._systemd_service import SystemdService
 
 
-class InferenceService:
-    """One run of the module: look, decide, then change."""
+def request_of(params: dict[str, t.Any]) -> Request:
+    return Request(**{**params, "binary": params["binary"] or "", "group": params["group"] or params["user"]})
 
-    def __init__(self, module: AnsibleModule, systemd: Systemd, gpu_host: GpuHost) -> None:
-        self.params = {**module.params, "group": module.params["group"] or module.params["user"]}
-        self.check_mode = module.check_mode
-        self.diff_mode = module._diff
-        self.systemd = systemd
-        self.gpu_host = gpu_host
-        self.problems: list[Problem] = []
-        name = self.params["service"]["name"]
-        self.demand(name_problem(name), *self.parameter_problems())
-        self.unit = unit_name(name)
-        self.files = ServiceFiles(name, *(Path(self.params[key]) for key in ("unit_directory", "config_directory", "state_directory")))
 
-    def run(self) -> dict[str, t.Any]:
-        states = {"present": self.present, "accepted": self.accepted, "reverted": self.reverted, "absent": self.absent}
-        result = states[self.params["state"]]()
-        return {"unit": self.unit, "problems": [problem.as_dict() for problem in self.problems], **result}
+def result_of(outcome: Outcome) -> dict[str, t.Any]:
+    told = {name: value for name, value in vars(outcome).items() if value is not None and name != "diffs"}
+    return {**told, "problems": _dicts(outcome.problems)}
 
-    # -- states --------------------------------------------------------------------------------------------------------
 
-    def present(self) -> dict[str, t.Any]:
-        service = self.checked_service()
-        binary = os.path.realpath(self.params["binary"])
-        flags = self.flags(binary)
-        lines, found = arguments(service, flags, KEY_FILE)
-        gpus, gpu_found = self.gpu_host.access(service, predict=self.check_mode)
-        trained = model_context(service)
-        self.demand(
-            *owned_problems(service.options, flags),
-            *environment_problems(service.environment, flags),
-            *rule_problems(service, flags),
-            *context_problems(service, flags, trained),
-            *found,
-            *gpu_found,
-            *port_problems(service, self.unit, self.files.other_units(), self.systemd),
-        )
-        release = os.path.dirname(binary)
-        release = os.path.dirname(release) if os.path.basename(release) == "bin" else release
-        self.demand(*release_problems(service, release))
-        argv = [binary, *(word for line in lines for word in line)]
-        text = render(
-            service,
-            [[binary], *lines],
-            Account(self.params["user"], self.params["group"]),
-            Places(release, str(self.files.state), str(self.files.key)),
-            systemd=self.systemd.version(),
-            base_url=base_url(argv),
-            locks_memory=locks_memory(service),
-            model_version=model_version(service),
-            gpus=gpus,
-        )
-        wanted = Content(text, None if service.api_key is None else f"{service.api_key}\n".encode())
-        capacity = slots(service, flags, trained)
-        return {
-            "expect": {
-                "alias": alias(service, flags),
-                "n_ctx": capacity.tokens,
-                "slots": capacity.count,
-                "listen": service.listen,
-                "gpus": [device.uuid for device in gpus.devices if device.uuid] if gpus else [],
-                "gpu_layers": gpu_layers(service, flags),
-            },
-            "release": release,
-            **self.apply(wanted, verify=flags is not None),
-        }
+def diff_of(outcome: Outcome) -> list[dict[str, str]]:
+    return [{"before_header": path, "after_header": path, "before": before, "after": after} for path, before, after in outcome.diffs]
 
-    def accepted(self) -> dict[str, t.Any]:
-        live = self.files.live()
-        if not self.check_mode and live.unit is not None and live != self.files.accepted():
-            self.files.accept(live)
-        return {**self.outcome(live, live, self.systemd.status(self.unit), []), "pending": False}
 
-    def reverted(self) -> dict[str, t.Any]:
-        live, accepted = self.files.live(), self.files.accepted()
-        if accepted.unit is None or accepted == live:
-            return {"reverted": False, **self.apply(live, verify=False)}
-        return {"reverted": True, **self.apply(accepted, verify=True)}
-
-    def absent(self) -> dict[str, t.Any]:
-        status = self.systemd.status(self.unit)
-        there = self.files.everything()
-        # The last one takes the account along, if it was made for such services.
-        unused = account.is_ours(self.params["user"]) and not self.files.other_units()
-        changed = bool(there) or status.active or unused
-        diff = self.diff(self.files.live(), Content())
-        if changed and not self.check_mode:
-            if status.active:
-                self.systemd.stop(self.unit)
-            self.files.remove()
-            self.systemd.forget(self.unit)
-            if unused:
-                account.remove(self.params["user"])
-        return {
-            "changed": changed,
-            "files": [str(path) for path in there],
-            "restart_required": False,
-            "daemon_reload_required": False,
-            **diff,
-        }
-
-    def apply(self, wanted: Content, *, verify: bool) -> dict[str, t.Any]:
-        """Make the files say this, and tell what it means for the running service."""
-        live = self.files.live()
-        status = self.systemd.status(self.unit)
-        outdated = self.files.outdated(wanted)
-        self.warn_of_drop_ins(status)
-        if verify and wanted.unit is not None and self.files.unit in outdated:
-            self.systemd.verify(self.unit, wanted.unit)
-        user = self.params["user"]
-        account_due = not account.exists(user)
-        if not self.check_mode:
-            if account_due:
-                account.create(user, self.params["group"], self.params["state_directory"])
-            if outdated:
-                self.files.write(wanted)
-        outcome = self.outcome(live, wanted, status, outdated)
-        return {**outcome, "changed": outcome["changed"] or account_due}
-
-    def outcome(self, live: Content, wanted: Content, status: UnitStatus, outdated: list[Path]) -> dict[str, t.Any]:
-        # The process may have been started from a unit that a person has edited: nobody can tell what it runs with.
-        edited = live.unit is not None and live != wanted and stated_digest(live.unit) is None
-        argv = exec_start(wanted.unit or "")
-        return {
-            "argv": argv,
-            "base_url": base_url(argv),
-            "changed": bool(outdated),
-            "pending": wanted != self.files.accepted(),
-            "files": [str(path) for path, content in ((self.files.unit, wanted.unit), (self.files.key, wanted.key)) if content is not None],
-            "enabled": self.files.enabled(),
-            "restart_required": wanted.unit is not None and (edited or not runs(wanted, status)),
-            "daemon_reload_required": status.stale or self.files.unit in outdated,
-            **self.diff(live, wanted),
-        }
-
-    # -- looking ---------------------------------------------------------------------------------------------------------
-
-    def demand(self, *found: Problem | None) -> None:
-        """Note what was found; errors end the run."""
-        self.problems += [problem for problem in found if problem is not None]
-        if errors(self.problems):
-            raise ProblemsError(self.problems)
-
-    def parameter_problems(self) -> t.Iterator[Problem]:
-        params = self.params
-        if params["state"] == "present" and not params["binary"]:
-            yield error("missing_key", "binary is missing", "Give the path of llama-server, as baremetal.llm.llama_build returns it")
-        group = [] if params["group"] == params["user"] else ["group"]
-        for key in ("binary", "user", *group, "unit_directory", "config_directory", "state_directory", "hub_cache"):
-            problem = text_problem(key, params[key] or "")
-            if problem:
-                yield problem
-        for key in ("binary", "unit_directory", "config_directory", "state_directory", "hub_cache"):
-            if params[key] and not os.path.isabs(params[key]):
-                yield error("path_relative", f"{key}: {params[key]!r} is not an absolute path", "Give the absolute path on the host")
-        if not params["state_directory"].startswith(STATE_ROOT):
-            message = f"state_directory: {params['state_directory']} is not below {STATE_ROOT}, where systemd makes such directories"
-            yield error("state_directory_invalid", message, "Use /var/lib/inference, or make it a mount of the file system that you want")
-
-    def checked_service(self) -> Service:
-        service, found = parse(self.params["service"])
-        if service is None or errors(found):
-            raise ProblemsError(found)
-        self.problems += found
-        service = located(service, self.params["hub_cache"])
-        missing = Severity.WARNING if self.check_mode else Severity.ERROR
-        self.demand(*model_problems(service, self.params["user"], missing))
-        return service
-
-    def flags(self, binary: str) -> Flags | None:
-        """The flags of the binary; None in check mode where it is still to be built."""
-        found = list(binary_problems(binary))
-        if self.check_mode and [problem.code for problem in found] == ["binary_missing"]:
-            message = f"binary: {binary} is not there yet, so the options are not checked against it"
-            self.demand(warning("binary_missing", message, "Nothing to do if an earlier task builds it"))
-            return None
-        self.demand(*found)
-        shown = run([binary, "--help"], env={"XDG_CONFIG_HOME": "/dev/null"}, timeout=HELP_TIMEOUT)
-        flags = parse_help(shown.stdout)
-        if shown.rc != 0 or "--model" not in flags:
-            # Before it prints its help, it reads the configuration of the whole host, and ends where it finds a mistake in it.
-            remedy = f"correct {HOST_CONFIG}, which it reads first" if os.path.exists(HOST_CONFIG) else "build it again"
-            raise UserError(f"binary: `{binary} --help` does not answer as llama-server does (rc {shown.rc}): {remedy}.", **shown.details())
-        return flags
-
-    def warn_of_drop_ins(self, status: UnitStatus) -> None:
-        for path in status.drop_ins:
-            message = f"{path} changes what {self.unit} says, and is not managed here"
-            self.demand(warning("drop_in", message, "Move what it says into the service, and remove it"))
-
-    def diff(self, before: Content, after: Content) -> dict[str, list[dict[str, str]]]:
-        """In diff mode, the unit as it was and will be; of the key only that it differs."""
-        if not self.diff_mode:
-            return {}
-        diffs = []
-        if before.unit != after.unit:
-            path = str(self.files.unit)
-            diffs.append({"before_header": path, "after_header": path, "before": before.unit or "", "after": after.unit or ""})
-        if before.key != after.key:
-            path = str(self.files.key)
-            told = {"before": "" if before.key is None else "api-key: set\n", "after": "" if after.key is None else "api-key: changed\n"}
-            diffs.append({"before_header": path, "after_header": path, **told})
-        return {"diff": diffs}
+def _dicts(problems: t.Iterable[Problem]) -> list[dict[str, str]]:
+    return [problem.as_dict() for problem in problems]
 
 
 def main() -> t.NoReturn:
-    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
-    service: InferenceService | None = None
+    module = AnsibleModule(
+        argument_spec={
+            # A copy, as Ansible fills in the defaults of defaults.
+            "service": {"type": "dict", "required": True, "options": deepcopy(KEYS)},
+            "binary": {"type": "path"},
+            "state": {"type": "str", "choices": ["present", "accepted", "reverted", "absent"], "default": "present"},
+            "user": {"type": "str", "default": "inference"},
+            "group": {"type": "str"},
+            "unit_directory": {"type": "path", "default": "/etc/systemd/system"},
+            "config_directory": {"type": "path", "default": "/etc/inference"},
+            "state_directory": {"type": "path", "default": "/var/lib/inference"},
+            "hub_cache": {"type": "path", "default": DEFAULT_CACHE},
+        },
+        supports_check_mode=True,
+    )
+    request = request_of(module.params)
+    change = ServiceChange(SystemdService(request, Systemd()), GpuHost(), request, check_mode=module.check_mode)
     try:
-        service = InferenceService(module, Systemd(), GpuHost())
-        result = service.run()
+        outcome = change.run()
     except ProblemsError as failure:
-        module.fail_json(msg=str(failure), problems=[problem.as_dict() for problem in failure.problems])
+        module.fail_json(msg=str(failure), problems=_dicts(failure.problems))
     except UserError as failure:
-        module.fail_json(
-            msg=failure.msg, problems=[problem.as_dict() for problem in service.problems] if service else [], **failure.details
-        )
-    for problem in warnings(service.problems):
+        module.fail_json(msg=failure.msg, problems=_dicts(change.problems), **failure.details)
+    for problem in warnings(outcome.problems):
         module.warn(str(problem))
-    module.exit_json(**result)
+    diff = {"diff": diff_of(outcome)} if module._diff else {}
+    module.exit_json(**result_of(outcome), **diff)
 
 
 if __name__ == "__main__":

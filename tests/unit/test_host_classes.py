@@ -26,16 +26,13 @@ from ansible_collections.baremetal.llm.plugins.module_utils._cuda_versions impor
 from ansible_collections.baremetal.llm.plugins.module_utils._llama_server_help import parse_help
 from ansible_collections.baremetal.llm.plugins.module_utils._llama_server_options import (
     arguments,
-    context_problems,
-    environment_problems,
-    locks_memory,
-    owned_problems,
-    rule_problems,
+    launch_problems,
     slots,
 )
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem
 from ansible_collections.baremetal.llm.plugins.module_utils._service import Service
 from ansible_collections.baremetal.llm.plugins.module_utils._service import parse as parse_service
+from ansible_collections.baremetal.llm.plugins.module_utils._service_launch import launch_of
 from ansible_collections.baremetal.llm.plugins.module_utils._unit_file import KEY_FILE, Account, Places
 from ansible_collections.baremetal.llm.plugins.module_utils._unit_file import render as render_unit
 from ansible_collections.baremetal.llm.tests.host_classes import A10, HOST_CLASSES, RTX5090, TINY, HostClass, read_flags
@@ -86,13 +83,7 @@ def command(service: Service) -> dict[str, str | None]:
 def problems_with_flags(service: Service, trained_context: int) -> list[Problem]:
     """All that is said of a service once there is a binary to ask."""
     _groups, problems = arguments(service, HELP, KEY_FILE)
-    return [
-        *problems,
-        *owned_problems(service.options, HELP),
-        *environment_problems(service.environment, HELP),
-        *rule_problems(service, HELP),
-        *context_problems(service, HELP, trained_context),
-    ]
+    return [*problems, *launch_problems(service, HELP, trained_context)]
 
 
 # -- what is served ----------------------------------------------------------------------------------------------------
@@ -120,16 +111,10 @@ def test_the_slots_are_as_promised(services: Callable[..., Any], host_class: Hos
 @by_host
 def test_the_unit_is_as_promised(services: Callable[..., Any], host_class: HostClass) -> None:
     service = only(services(host_class))
-    unit = render_unit(
-        service,
-        [["/opt/llama.cpp/current/bin/llama-server"], *arguments(service, HELP, KEY_FILE)[0]],
-        Account("inference", "inference"),
-        Places("/opt/llama.cpp/releases/key", f"/var/lib/inference/{service.name}", f"/etc/inference/{service.name}/api-key"),
-        systemd=252,
-        base_url=f"http://127.0.0.1:{service.port}",
-        locks_memory=locks_memory(service),
-        model_version="1",
-    )
+    lines, _problems = arguments(service, HELP, KEY_FILE)
+    launch = launch_of(service, "/opt/llama.cpp/releases/key/bin/llama-server", lines, None, model_version="1")
+    places = Places(f"/var/lib/inference/{service.name}", f"/etc/inference/{service.name}/api-key")
+    unit = render_unit(launch, Account("inference", "inference"), places, systemd=252)
     lines = unit.splitlines()
     assert [f"{name}={value}" for name, value in host_class.unit.items() if f"{name}={value}" not in lines] == []
     limits = {"CPUQuota", "MemoryMax", "LimitMEMLOCK"}

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from ansible.template import Templar, trust_as_template
 from ansible_collections.baremetal.llm.plugins.module_utils._cuda_wheels import WHEELS
+from ansible_collections.baremetal.llm.plugins.module_utils._service import KEYS
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted(path.stem for path in ROOT.glob("plugins/modules/*.py"))
@@ -62,6 +65,17 @@ def test_defaults_and_argument_specs_of_a_role_name_the_same_variables(role: str
     defaults_file = ROOT / "roles" / role / "defaults" / "main.yml"
     defaults = yaml.safe_load(defaults_file.read_text("utf-8")) if defaults_file.is_file() else {}
     assert {name: option.get("default") for name, option in specified.items() if "default" in option} == defaults
+
+
+def facts(keys: Mapping[str, Any]) -> dict[str, object]:
+    """Without what is only to be read, and what is only required of a service that is to run."""
+    parts = ("type", "elements", "choices", "default", "no_log")
+    return {name: ([key.get(part) for part in parts], facts(key.get("options", {}))) for name, key in keys.items()}
+
+
+def test_the_role_and_the_module_know_the_same_keys_of_a_service() -> None:
+    described: Any = load("roles/inference/meta/argument_specs.yml")
+    assert facts(described["argument_specs"]["main"]["options"]["inference_services"]["options"]) == facts(KEYS)
 
 
 @pytest.mark.parametrize(

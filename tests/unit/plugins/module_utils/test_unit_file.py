@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.baremetal.llm.plugins.module_utils._gpu_access import GpuAccess
 from ansible_collections.baremetal.llm.plugins.module_utils._service import parse
 from ansible_collections.baremetal.llm.plugins.module_utils._service_gpus import Device
+from ansible_collections.baremetal.llm.plugins.module_utils._service_launch import Launch
 from ansible_collections.baremetal.llm.plugins.module_utils._unit_file import (
     KEY_FILE,
     Account,
@@ -27,7 +28,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._unit_file import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-PLACES = Places("/opt/llama.cpp/releases/0a1b", "/var/lib/inference/chat", "/etc/inference/chat/api-key")
+PLACES = Places("/var/lib/inference/chat", "/etc/inference/chat/api-key")
 PRINTABLE = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")))
 ANALYZE = shutil.which("systemd-analyze")
 
@@ -35,12 +36,9 @@ ANALYZE = shutil.which("systemd-analyze")
 def unit(*, systemd: int = 252, locks_memory: bool = False, command: tuple[tuple[str, ...], ...] = (("/bin/true",),), **more: Any) -> str:
     service, problems = parse({"name": "chat", "model": {"file": "/srv/models/chat.gguf"}, "port": 8080, "api_key": "sk-secret", **more})
     assert service is not None and problems == []
-    account = Account("inference", "inference")
-    url = "http://127.0.0.1:8080"
     gpus = GpuAccess(tuple(map(device, service.gpus)), smi="/bin/true", modprobe="/bin/true") if service.gpus else None
-    return render(
-        service, command, account, PLACES, systemd=systemd, base_url=url, locks_memory=locks_memory, model_version="7@1", gpus=gpus
-    )
+    launch = Launch(service, "/opt/llama.cpp/releases/0a1b", command, "http://127.0.0.1:8080", locks_memory, "7@1", gpus)
+    return render(launch, Account("inference", "inference"), PLACES, systemd=systemd)
 
 
 def device(wanted: str) -> Device:

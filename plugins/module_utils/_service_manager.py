@@ -1,0 +1,85 @@
+# Copyright: (c) 2026, the baremetal.llm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a manager of services does: the seam between what is true of every service, and how systemd, say, runs one.
+
+Note: this module_util is private and not part of the collection's public interface.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem
+from ansible_collections.baremetal.llm.plugins.module_utils._service import Service
+from ansible_collections.baremetal.llm.plugins.module_utils._service_files import Change, Content, ServiceFiles
+from ansible_collections.baremetal.llm.plugins.module_utils._service_launch import Launch
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a service stands to what its files shall say."""
+
+    argv: list[str]
+    """The command that they shall name; empty where they shall not be there."""
+    enabled: bool
+    """Whether it starts with the host."""
+    restart_required: bool
+    """Whether it does not run as they shall say."""
+    reload_required: bool
+    """Whether the manager has not read, or will not have read, what they say."""
+    unprepared: bool
+    """Whether it needs something beside them that is not there, such as the account that it runs as."""
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True)
+class Remains:
+    """What there is of a service that shall be gone."""
+
+    files: tuple[Path, ...]
+    running: bool
+    account: bool
+    """Whether the account that it ran as was made for such services, and no other needs it."""
+
+    def __bool__(self) -> bool:
+        return bool(self.files) or self.running or self.account
+
+
+class Manager(Protocol):
+    """What runs one service of this host. It knows where everything of the service is, also of one that is no longer described."""
+
+    name: str
+    """What it calls the service."""
+    key_file: str
+    """Where the process finds its API key, as its command is to name it."""
+    files: ServiceFiles
+
+    # -- looking ---------------------------------------------------------------------------------------------------------
+
+    def place_problems(self) -> Iterable[Problem]:
+        """What is wrong with where things are to be."""
+
+    def port_problems(self, service: Service) -> Iterable[Problem]:
+        """Who else is to listen, or listens, where the service is to listen."""
+
+    def content(self, launch: Launch) -> Content:
+        """What the files have to say. The same launch gives the same content, so a difference is a change."""
+
+    def standing(self, change: Change) -> Standing: ...
+
+    def remains(self) -> Remains: ...
+
+    # -- changing --------------------------------------------------------------------------------------------------------
+
+    def verify(self, definition: str) -> None:
+        """Fail with what the manager's own checker has against it."""
+
+    def write(self, change: Change) -> None:
+        """Make the change, and whatever the service needs beside its files."""
+
+    def remove(self, remains: Remains) -> None: ...

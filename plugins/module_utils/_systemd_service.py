@@ -1,0 +1,140 @@
+# Copyright: (c) 2026, the baremetal.llm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One service as systemd runs it: a unit, the file that its API key is loaded from, and the account that it runs as.
+
+Note: this module_util is private and not part of the collection's public interface.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from ansible_collections.baremetal.llm.plugins.module_utils import _account as account
+from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, error, warning
+from ansible_collections.baremetal.llm.plugins.module_utils._service import Service, unit_name
+from ansible_collections.baremetal.llm.plugins.module_utils._service_files import Change, Content, ServiceFiles
+from ansible_collections.baremetal.llm.plugins.module_utils._service_host import port_problems
+from ansible_collections.baremetal.llm.plugins.module_utils._service_launch import Launch
+from ansible_collections.baremetal.llm.plugins.module_utils._service_manager import Manager, Remains, Standing
+from ansible_collections.baremetal.llm.plugins.module_utils._service_request import Request
+from ansible_collections.baremetal.llm.plugins.module_utils._systemd import Systemd, UnitStatus
+from ansible_collections.baremetal.llm.plugins.module_utils._unit_file import (
+    CREDENTIAL,
+    DIGEST_VARIABLE,
+    KEY_FILE,
+    Account,
+    Places,
+    exec_start,
+    render,
+    stated_digest,
+)
+
+STATE_ROOT = "/var/lib/"
+
+
+def runs(content: Content, status: UnitStatus) -> bool:
+    """Whether the unit's process is up and was started with this content."""
+    wanted = None if content.definition is None else stated_digest(content.definition)
+    running = (status.environment or {}).get(DIGEST_VARIABLE)
+    return status.active and running is not None and running == wanted and (status.credentials or {}).get(CREDENTIAL) == content.key
+
+
+def restart_required(change: Change, status: UnitStatus) -> bool:
+    before, after = change.before, change.after
+    # The process may have been started from a unit that a person has edited: nobody can tell what it runs with.
+    edited = before.definition is not None and before != after and stated_digest(before.definition) is None
+    return after.definition is not None and (edited or not runs(after, status))
+
+
+class SystemdService(Manager):
+    """The unit of the service that is asked for."""
+
+    key_file = KEY_FILE
+
+    def __init__(self, request: Request, systemd: Systemd) -> None:
+        self._request = request
+        self._systemd = systemd
+        self._units = Path(request.unit_directory)
+        self.name = unit_name(request.name)
+        self.files = ServiceFiles(
+            definition=self._units / self.name,
+            config=Path(request.config_directory, request.name),
+            state=Path(request.state_directory, request.name),
+        )
+
+    # -- looking ---------------------------------------------------------------------------------------------------------
+
+    def place_problems(self) -> Iterator[Problem]:
+        if not self._request.state_directory.startswith(STATE_ROOT):
+            given = self._request.state_directory
+            message = f"state_directory: {given} is not below {STATE_ROOT}, where systemd makes such directories"
+            yield error("state_directory_invalid", message, "Use /var/lib/inference, or make it a mount of the file system that you want")
+
+    def port_problems(self, service: Service) -> Iterator[Problem]:
+        return port_problems(service, self.name, self._other_units(), self._systemd)
+
+    def content(self, launch: Launch) -> Content:
+        unit = render(
+            launch,
+            Account(self._request.user, self._request.group),
+            Places(str(self.files.state), str(self.files.key)),
+            systemd=self._systemd.version(),
+        )
+        key = launch.service.api_key
+        return Content(unit, None if key is None else f"{key}\n".encode())
+
+    def standing(self, change: Change) -> Standing:
+        status = self._systemd.status(self.name)
+        return Standing(
+            argv=exec_start(change.after.definition or ""),
+            enabled=bool(self._links()),
+            restart_required=restart_required(change, status),
+            reload_required=status.stale or self.files.definition in change.outdated,
+            unprepared=not account.exists(self._request.user),
+            problems=tuple(map(self._drop_in, status.drop_ins)),
+        )
+
+    def remains(self) -> Remains:
+        return Remains(
+            files=(*self._links(), *self.files.everything()),
+            running=self._systemd.status(self.name).active,
+            account=account.is_ours(self._request.user) and not self._other_units(),
+        )
+
+    # -- changing --------------------------------------------------------------------------------------------------------
+
+    def verify(self, definition: str) -> None:
+        self._systemd.verify(self.name, definition)
+
+    def write(self, change: Change) -> None:
+        if not account.exists(self._request.user):
+            account.create(self._request.user, self._request.group, self._request.state_directory)
+        if change.outdated:
+            self.files.write(change.after)
+
+    def remove(self, remains: Remains) -> None:
+        if remains.running:
+            self._systemd.stop(self.name)
+        self.files.remove(self._links())
+        self._systemd.forget(self.name)
+        if remains.account:
+            account.remove(self._request.user)
+
+    # -- helpers ---------------------------------------------------------------------------------------------------------
+
+    def _links(self) -> list[Path]:
+        """Those that start the unit with the host."""
+        # A glob of the whole would miss a link whose unit is gone.
+        return [path for wants in sorted(self._units.glob("*.wants")) if os.path.lexists(path := wants / self.name)]
+
+    def _other_units(self) -> list[Path]:
+        """The units of the other services of this host."""
+        return [path for path in sorted(self._units.glob(unit_name("*"))) if path != self.files.definition]
+
+    def _drop_in(self, path: str) -> Problem:
+        message = f"{path} changes what {self.name} says, and is not managed here"
+        return warning("drop_in", message, "Move what it says into the service, and remove it")
