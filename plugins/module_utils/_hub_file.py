@@ -24,7 +24,7 @@ from http import HTTPStatus
 from typing import IO, Any, TypeVar
 from urllib.parse import quote, urlsplit
 
-from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
+from ansible_collections.baremetal.llm.plugins.module_utils._errors import UnavailableError, UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._gguf_source import MissingFileError
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_names import DEFAULT_ENDPOINT, is_commit
 
@@ -111,11 +111,11 @@ class HubRepo:
             return MissingFileError(f"file: {host} has no {name} of {self.repo_id} at revision {self.revision}; correct one of them.")
         if error.code == HTTPStatus.TOO_MANY_REQUESTS:
             wait = error.headers.get("Retry-After", "")  # a date, sometimes
-            return UserError(
+            return UnavailableError(
                 f"endpoint: {host} gets too many requests (429); try again {f'after {wait} s' if wait.isdecimal() else 'later'}."
             )
         if error.code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            return UserError(f"endpoint: {host} fails with {error.code} {error.reason}; try again later.")
+            return UnavailableError(f"endpoint: {host} fails with {error.code} {error.reason}; try again later.")
         return UserError(f"endpoint: {host} answers {error.code} {error.reason} when asked for {name} of {self.repo_id}.")
 
     def _note_commit(self, headers: Message) -> None:
@@ -150,15 +150,17 @@ class HubFile:
                     return b""  # the range of an empty file
                 raise self._repo.refusal(self._name, error) from None
         except (http.client.IncompleteRead, ConnectionError):
-            raise UserError(f"endpoint: {host} closed the connection in the middle of {self._name}; try again.") from None
+            raise UnavailableError(f"endpoint: {host} closed the connection in the middle of {self._name}; try again.") from None
         except http.client.HTTPException as error:
             raise UserError(f"endpoint: the answer of {host} is not HTTP ({type(error).__name__}).") from None
         except OSError as error:
             reason = getattr(error, "reason", error)
             if isinstance(reason, TimeoutError):
                 self._stream = None  # the thread that still reads has a lock on it, so closing it would wait for that
-                raise UserError(f"endpoint: {host} did not answer within {self._repo.timeout:g} s; try again, or raise timeout.") from None
-            raise UserError(f"endpoint: {host} can't be reached from this host: {reason}.") from None
+                raise UnavailableError(
+                    f"endpoint: {host} did not answer within {self._repo.timeout:g} s; try again, or raise timeout."
+                ) from None
+            raise UnavailableError(f"endpoint: {host} can't be reached from this host: {reason}.") from None
 
     def _read(self, offset: int, size: int) -> bytes:
         if self._stream:
