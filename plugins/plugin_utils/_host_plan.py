@@ -183,7 +183,8 @@ class _ServicePlan:
         model = self.service.model
         if model.repo_id is None:
             return self.host.model(None, None, list(self._files_of_host()), os.path.dirname(model.file), self.seen)
-        revision = self.commit or model.revision
+        headers = self.headers if isinstance(self.headers, dict) else {}
+        revision = self.commit or next((header["commit"] for header in headers.values()), None) or model.revision
         return self.host.model(model.repo_id, revision, self._files_of_hub(), self.host.params["cache_dir"], self.seen)
 
     def _files_of_host(self) -> Iterator[dict[str, Any]]:

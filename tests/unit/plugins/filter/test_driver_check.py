@@ -87,7 +87,7 @@ def test_what_a_plan_shows() -> None:
     shown = driver_check(host(), "590", toolkit_version="13.0.3")
     assert shown["gpus"] == [GPU]
     assert shown["driver"] == {"installed_version": "580.95.05", "wanted_version": "590", "kernel_module": "open", "min": "580"}
-    assert shown["toolkit"] == {"version": "13.0.3", "min": "11.1", "max": shown["toolkit"]["max"], "architectures": ["86-real"]}
+    assert shown["toolkit"] == {"version": "13.0.3", "min": "11.8", "max": shown["toolkit"]["max"], "architectures": ["86-real"]}
     assert driver_check(host(), "580")["driver"]["wanted_version"] is None
     assert driver_check(host())["toolkit"] is None
     assert driver_check(host(), toolkit_version="latest")["driver"] is None
