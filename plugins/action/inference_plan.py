@@ -52,7 +52,8 @@ class ActionModule(ActionBase):
         seen, unreachable = self._ask(plan, variables)
         if seen and seen.get("failed"):
             return {**result, **seen}
-        entry = plan.entry(variables.get("inventory_hostname", ""), _groups(params, variables), seen, unreachable)
+        measured = {name: self._measure(arguments, variables) for name, arguments in plan.measuring(seen)}
+        entry = plan.entry(variables.get("inventory_hostname", ""), _groups(params, variables), seen, unreachable, measured)
         told = {**result, "changed": False, "plan": entry, "models_due": plan.models_due(seen)}
         if not params["fail_on_errors"]:
             return told
@@ -73,6 +74,11 @@ class ActionModule(ActionBase):
             if plan.params["fail_on_errors"]:
                 raise
             return None, str(failure).strip().splitlines()[0]
+
+    def _measure(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any] | None:
+        """The plan as the host makes it with its own llama.cpp; None where it can't, and then the calculated one stands."""
+        found: dict[str, Any] = self._execute_module(module_name="baremetal.llm.memory_plan", module_args=arguments, task_vars=variables)
+        return None if found.get("failed") else {key: value for key, value in found.items() if key not in ("invocation", "changed", "msg")}
 
 
 def _groups(params: Mapping[str, Any], variables: Mapping[str, Any]) -> list[str]:

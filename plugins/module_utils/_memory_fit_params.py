@@ -23,10 +23,6 @@ class FitParams:
         self._program = os.path.join(os.path.dirname(binary), PROGRAM)
         self._gpus = [str(gpu["uuid"]) for gpu in gpus if gpu.get("uuid")] if all(gpu.get("uuid") for gpu in gpus) else None
 
-    @property
-    def is_there(self) -> bool:
-        return os.access(self._program, os.X_OK)
-
     def __call__(self, arguments: Sequence[str]) -> dict[str, Measured]:
         """A :class:`UserError` where it can't tell."""
         # A configuration file of whoever runs this would change what is planned.

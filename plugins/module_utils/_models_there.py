@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the baremetal.llm contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How the models of services stand on their host, and what the services take of its memory. Nothing is read but headers."""
+"""How the models of services stand on their host. Nothing is read but headers."""
 
 from __future__ import annotations
 
@@ -10,27 +10,21 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
+from ansible_collections.baremetal.llm.plugins.module_utils._errors import UnavailableError, UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._gguf_model import LocalFiles, read_model
-from ansible_collections.baremetal.llm.plugins.module_utils._gguf_shards import shard_names
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_parameters import checked_cache, environment_of, request_of
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_plan import make_plan
+from ansible_collections.baremetal.llm.plugins.module_utils._memory_measured import PROGRAM
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import errors
 from ansible_collections.baremetal.llm.plugins.module_utils._received_file import Version, version_of
 from ansible_collections.baremetal.llm.plugins.module_utils._service import Model, Service, parse
-from ansible_collections.baremetal.llm.plugins.module_utils._service_host import located
-from ansible_collections.baremetal.llm.plugins.module_utils._service_memory import memory_of, no_model
+from ansible_collections.baremetal.llm.plugins.module_utils._service_model import file_names, located
 
 
 def sound_services(entries: Iterable[object]) -> list[Service]:
     """Those that can be understood; what is wrong with the others is told elsewhere."""
     parsed = [parse(entry) for entry in entries]
     return [service for service, problems in parsed if service is not None and not errors(problems)]
-
-
-def file_names(model: Model) -> list[str]:
-    """All files of it, the further shards too."""
-    return [name for path in model.files.values() for name in shard_names(path) or [path]]
 
 
 def look(params: Mapping[str, Any], scratch: str) -> dict[str, Any]:
@@ -43,6 +37,7 @@ def look(params: Mapping[str, Any], scratch: str) -> dict[str, Any]:
         "uploads_due": [dest for dest, wanted in uploads.items() if version_of(dest) != wanted],
         "free_bytes": {directory: _free_bytes(directory) for directory in sorted(directories)},
         "memory_mib": _memory_mib(),
+        "calibrates": bool(params["binary"]) and os.access(os.path.join(os.path.dirname(params["binary"]), PROGRAM), os.X_OK),
     }
 
 
@@ -54,25 +49,21 @@ def _directories(services: Iterable[Service]) -> Iterator[str]:
 
 def _seen(service: Service, params: Mapping[str, Any], scratch: str) -> dict[str, Any]:
     model = located(service, params["cache_dir"]).model
-    # A hub model is there when its place says so; the files that it names are links.
     files = [{"path": path, "size": _size(path)} for path in file_names(model)]
     there = all(file["size"] is not None for file in files)
     return {
         "files": files,
-        "memory": _memory(service, model, params) if there else None,
+        "headers": _headers(model) if there else None,
         "hub": _hub(service, params, scratch) if service.model.repo_id else None,
     }
 
 
-def _memory(service: Service, model: Model, params: Mapping[str, Any]) -> dict[str, Any]:
-    def headers() -> tuple[object, object]:
-        return _header("model.file", model.file), _header("model.mmproj", model.mmproj)
-
-    return memory_of(service, params["gpus"], headers, params["binary"])
-
-
-def _header(where: str, path: str | None) -> object:
-    return None if path is None else read_model(LocalFiles(where), path).as_dict()
+def _headers(model: Model) -> dict[str, Any]:
+    """Of the model and of its projector, or why they can't be read."""
+    try:
+        return {where: read_model(LocalFiles(where), path).as_dict() for where, path in model.files.items()}
+    except UserError as reason:
+        return {"unreadable": reason.msg}
 
 
 def _hub(service: Service, params: Mapping[str, Any], scratch: str) -> dict[str, Any]:
@@ -83,9 +74,10 @@ def _hub(service: Service, params: Mapping[str, Any], scratch: str) -> dict[str,
     try:
         plan = make_plan(request_of(asked, checked_cache(asked)), environment_of(asked, scratch).ready())
     except UserError as reason:
-        return {"due": True, "commit": None, "files": [], "problem": no_model(reason).as_dict()}
+        passing = isinstance(reason, UnavailableError)
+        return {"due": True, "commit": None, "files": [], "refused": {"msg": reason.msg, "passing": passing}}
     files = [{"path": file.path, "size": file.size, "present": not file.to_fetch} for file in plan.files]
-    return {"due": plan.due, "commit": plan.commit, "files": files, "problem": None}
+    return {"due": plan.due, "commit": plan.commit, "files": files, "refused": None}
 
 
 def _size(path: str) -> int | None:

@@ -5,33 +5,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UnavailableError, UserError
-from ansible_collections.baremetal.llm.plugins.module_utils._memory_fit_params import FitParams
 from ansible_collections.baremetal.llm.plugins.module_utils._memory_plan import plan_for
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, error, warning
 from ansible_collections.baremetal.llm.plugins.module_utils._service import Service
 
-Headers = Callable[[], tuple[object, object]]
-"""Reads the headers of the model and of its projector, None where there is none; a UserError where they can't be read."""
 
-
-def memory_of(service: Service, gpus: Sequence[Mapping[str, Any]], headers: Headers, binary: str | None = None) -> dict[str, Any]:
-    """Its ``plan`` as memory_plan returns it, or None and the ``problem``. ``gpus`` are all of the host; a ``binary`` is asked as well."""
+def memory_of(service: Service, gpus: Sequence[Mapping[str, Any]], model: object, mmproj: object) -> dict[str, Any]:
+    """Its ``plan`` as memory_plan returns it, or None and the ``problem``. ``gpus`` are all of the host."""
     try:
-        chosen = _gpus_of(service, gpus)
-        asked = FitParams(binary, chosen) if binary else None
-        model, mmproj = headers()
         plan = plan_for(
             model,
             engine=service.engine,
             mmproj=mmproj,
             options=service.options,
-            gpus=chosen,
+            gpus=gpus_of(service, gpus),
             resources={"memory": str(service.resources.memory_bytes)} if service.resources.memory_bytes else None,
-            measure=asked if asked and asked.is_there else None,
         )
     except UserError as reason:
         return {"plan": None, "problem": not_known(reason).as_dict()}
@@ -62,7 +54,7 @@ def numbered(gpus: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def _gpus_of(service: Service, gpus: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def gpus_of(service: Service, gpus: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return [_gpu(wanted, gpus) for wanted in service.gpus]
 
 

@@ -308,8 +308,7 @@ problems:
           V(nvidia_modprobe_missing). What keeps the driver from working has the codes of RV(baremetal.llm.gpu_info#module:problems)."
         - "The host: V(binary_missing), V(binary_unusable), V(binary_hidden), V(model_missing), V(model_is_directory), V(model_not_gguf),
           V(model_unreadable), V(model_hidden), V(port_in_use), V(port_of_other_service), V(drop_in)."
-        - "Only in a list of services, from P(baremetal.llm.service_problems#filter): V(duplicate_name), V(duplicate_port),
-          V(api_key_undefined)."
+        - "Only in a list of services, from P(baremetal.llm.service_problems#filter): V(duplicate_name), V(duplicate_port)."
       type: str
     severity:
       description: V(error) or V(warning).

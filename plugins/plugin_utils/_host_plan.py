@@ -11,15 +11,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
+from ansible_collections.baremetal.llm.plugins.module_utils._errors import UnavailableError, UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._llama_server_options import rule_problems
-from ansible_collections.baremetal.llm.plugins.module_utils._models_there import file_names, sound_services
+from ansible_collections.baremetal.llm.plugins.module_utils._models_there import sound_services
 from ansible_collections.baremetal.llm.plugins.module_utils._plan_input import parse_hosts
 from ansible_collections.baremetal.llm.plugins.module_utils._plan_report import Finding
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, error, warning
 from ansible_collections.baremetal.llm.plugins.module_utils._received_file import version_of
 from ansible_collections.baremetal.llm.plugins.module_utils._service import Service
-from ansible_collections.baremetal.llm.plugins.module_utils._service_memory import memory_of, no_model, numbered
+from ansible_collections.baremetal.llm.plugins.module_utils._service_memory import gpus_of, memory_of, no_model, not_known, numbered
+from ansible_collections.baremetal.llm.plugins.module_utils._service_model import file_names
 from ansible_collections.baremetal.llm.plugins.plugin_utils._model_headers import HubHeaders, of_local
 
 Seen = Mapping[str, Any]
@@ -53,9 +54,21 @@ class HostPlan:
         hubs = [found["hub"] for found in seen["services"].values() if found["hub"]]
         return bool(self._lost or seen["uploads_due"]) or any(hub["due"] for hub in hubs)
 
-    def entry(self, host: str, groups: list[str], seen: Seen | None, unreachable: str) -> dict[str, Any]:
-        """The host as plan_report takes it."""
-        plans = [_ServicePlan(self, service, seen) for service in self.services]
+    def measuring(self, seen: Seen | None) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The services that the host's own llama.cpp can be asked about, and with which arguments of memory_plan."""
+        for service in self.services if seen and seen["calibrates"] else ():
+            found = seen["services"][service.name] if seen else {}
+            if found["headers"] and "unreadable" not in found["headers"]:
+                paths = {where.removeprefix("model.").replace("file", "model"): path for where, path in _paths(found["headers"])}
+                limit = service.resources.memory_bytes
+                more = {"options": dict(service.options), "resources": {"memory": str(limit)} if limit else {}}
+                yield service.name, {**paths, **more, "gpus": gpus_of(service, self.params["gpus"]), "binary": self.params["binary"]}
+
+    def entry(
+        self, host: str, groups: list[str], seen: Seen | None, unreachable: str = "", measured: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """The host as plan_report takes it; ``measured`` are plans that the host itself has made."""
+        plans = [_ServicePlan(self, service, seen, (measured or {}).get(service.name)) for service in self.services]
         problems = [*self.params["problems"], *(problem.as_dict() for problem in self._problems(unreachable if seen is None else ""))]
         return {
             "host": host,
@@ -136,14 +149,15 @@ class _ServicePlan:
     host: HostPlan
     service: Service
     seen: Seen | None
+    measured: Mapping[str, Any] | None
 
     @cached_property
     def found(self) -> Mapping[str, Any]:
-        return self.seen["services"][self.service.name] if self.seen else {"files": [], "memory": None, "hub": None}
+        return self.seen["services"][self.service.name] if self.seen else {"files": [], "headers": None, "hub": None}
 
     @cached_property
     def hub(self) -> Mapping[str, Any]:
-        return self.found["hub"] or {"commit": None, "files": [], "problem": None}
+        return self.found["hub"] or {"commit": None, "files": [], "refused": None}
 
     @cached_property
     def commit(self) -> str | None:
@@ -152,8 +166,8 @@ class _ServicePlan:
 
     @cached_property
     def headers(self) -> dict[str, dict[str, Any]] | UserError | None:
-        """By the names of the files; None where what is on the host was planned with."""
-        if self.found["memory"] or self.missing:
+        """Of files that are still to come, by their names; None where all are there, or where nobody brings them."""
+        if self.found["headers"] or self.missing:
             return None
         try:
             return {name: self.host.header(self.service, name, self.commit) for name in self.service.model.files.values()}
@@ -162,13 +176,17 @@ class _ServicePlan:
 
     @cached_property
     def memory(self) -> Mapping[str, Any]:
-        if self.found["memory"]:
-            found: Mapping[str, Any] = self.found["memory"]
-            return found
-        if self.headers is None or isinstance(self.headers, UserError):
-            return {"plan": None, "problem": None}
-        headers, model = self.headers, self.service.model
-        return memory_of(self.service, self.host.params["gpus"], lambda: (headers[model.file], model.mmproj and headers[model.mmproj]))
+        there: Mapping[str, Any] = self.found["headers"] or {}
+        if self.measured:
+            return {"plan": self.measured, "problem": None}
+        if "unreadable" in there:
+            return {"plan": None, "problem": not_known(UserError(there["unreadable"])).as_dict()}
+        if there:
+            return memory_of(self.service, self.host.params["gpus"], there["model.file"], there.get("model.mmproj"))
+        if isinstance(self.headers, dict):
+            named, model = self.headers, self.service.model
+            return memory_of(self.service, self.host.params["gpus"], named[model.file], named[model.mmproj] if model.mmproj else None)
+        return {"plan": None, "problem": None}
 
     @cached_property
     def missing(self) -> list[str]:
@@ -207,8 +225,11 @@ class _ServicePlan:
 
     @property
     def problems(self) -> Iterator[dict[str, Any]]:
-        found: list[dict[str, str]] = [problem for problem in (self.hub["problem"], self.memory["problem"]) if problem]
-        if isinstance(self.headers, UserError) and not self.hub["problem"]:
+        found: list[dict[str, str]] = [self.memory["problem"]] if self.memory["problem"] else []
+        if self.hub["refused"]:
+            kind = UnavailableError if self.hub["refused"]["passing"] else UserError
+            found.append(no_model(kind(self.hub["refused"]["msg"])).as_dict())
+        elif isinstance(self.headers, UserError):
             found.append(no_model(self.headers).as_dict())
         for path in self.missing:
             message = f"model: {path} is not on the host, and models_local_files does not bring it"
@@ -226,6 +247,10 @@ class _ServicePlan:
             "fits": plan and plan["fits"],
             "plan": plan,
         }
+
+
+def _paths(headers: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    return ((where, header["files"][0]["path"]) for where, header in headers.items())
 
 
 def _text(finding: Finding) -> str:
