@@ -283,6 +283,8 @@ class Host:
         answers = {service.fits for service in self.services}
         if False in answers or any(use.lacking for use in self.uses):
             return False
+        if not answers and any(finding.is_error for finding in self.given):
+            return None  # it could not even be seen what there is to fit
         return None if None in answers else True
 
     def indices(self, service: Service) -> tuple[str, ...]:

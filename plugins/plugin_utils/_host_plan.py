@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -57,12 +58,10 @@ class HostPlan:
     def measuring(self, seen: Seen | None) -> Iterator[tuple[str, dict[str, Any]]]:
         """The services that the host's own llama.cpp can be asked about, and with which arguments of memory_plan."""
         for service in self.services if seen and seen["calibrates"] else ():
-            found = seen["services"][service.name] if seen else {}
-            if found["headers"] and "unreadable" not in found["headers"]:
-                paths = {where.removeprefix("model.").replace("file", "model"): path for where, path in _paths(found["headers"])}
-                limit = service.resources.memory_bytes
-                more = {"options": dict(service.options), "resources": {"memory": str(limit)} if limit else {}}
-                yield service.name, {**paths, **more, "gpus": gpus_of(service, self.params["gpus"]), "binary": self.params["binary"]}
+            headers = seen["services"][service.name]["headers"] if seen else None
+            if headers and "unreadable" not in headers:
+                with contextlib.suppress(UserError):  # of a GPU that is not there, the calculated plan tells
+                    yield service.name, self._request(service, headers)
 
     def entry(
         self, host: str, groups: list[str], seen: Seen | None, unreachable: str = "", measured: Mapping[str, Any] | None = None
@@ -105,11 +104,23 @@ class HostPlan:
             raise UserError(f"{name} is on the host or nowhere, and its header can't be read from here")
         return of_local(source)
 
+    def _request(self, service: Service, headers: Mapping[str, Any]) -> dict[str, Any]:
+        paths = {where: header["files"][0]["path"] for where, header in headers.items()}
+        limit = service.resources.memory_bytes
+        return {
+            "model": paths["model.file"],
+            "mmproj": paths.get("model.mmproj"),
+            "options": dict(service.options),
+            "resources": {"memory": str(limit)} if limit else {},
+            "gpus": gpus_of(service, self.params["gpus"]),
+            "binary": self.params["binary"],
+        }
+
     def _problems(self, unreachable: str) -> Iterator[Problem]:
         for path in self._lost:
             message = f"models_local_files: {path!r} is not a file on the controller"
             yield error("local_file_missing", message, "Correct the path, or make the file first")
-        if unreachable:
+        if unreachable and self.services:
             message = f"The host can't be looked at ({unreachable}), so this plan is made from the inventory alone"
             yield warning(
                 "host_unreachable", message, "Plan again once it can be reached; until then, inference_expected_gpus says which GPUs it has"
@@ -230,7 +241,8 @@ class _ServicePlan:
             kind = UnavailableError if self.hub["refused"]["passing"] else UserError
             found.append(no_model(kind(self.hub["refused"]["msg"])).as_dict())
         elif isinstance(self.headers, UserError):
-            found.append(no_model(self.headers).as_dict())
+            reason = no_model if self.service.model.repo_id else not_known
+            found.append(reason(self.headers).as_dict())
         for path in self.missing:
             message = f"model: {path} is not on the host, and models_local_files does not bring it"
             found.append(error("model_missing", message, "Put the file there, correct the path, or name a model of the hub").as_dict())
@@ -247,10 +259,6 @@ class _ServicePlan:
             "fits": plan and plan["fits"],
             "plan": plan,
         }
-
-
-def _paths(headers: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    return ((where, header["files"][0]["path"]) for where, header in headers.items())
 
 
 def _text(finding: Finding) -> str:

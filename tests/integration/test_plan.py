@@ -151,6 +151,13 @@ def test_what_is_unknown_is_said(example: Example, hub: Hub, case: str) -> None:
     assert plan.host("a10-1")["fits"] is fits
 
 
+def test_a_host_that_cannot_be_planned_does_not_keep_the_others_from_it(example: Example, hub: Hub) -> None:
+    plan = example.plan(models_hub_endpoint=hub.endpoint, a10_model="{{ nobody }}")
+    assert plan.codes("a10-1") == {"not_planned"} and plan.host("a10-1")["fits"] is None
+    assert "'nobody' is undefined" in " ".join(plan.output.split())
+    assert plan.host("rtx5090-1")["fits"] is True
+
+
 def test_a_model_of_an_architecture_that_nobody_knows(example: Example, tmp_path: Path) -> None:
     strange = models.llama()
     strange.architecture = "acme9"

@@ -140,6 +140,24 @@ def test_gpus_of_a_host_without_a_driver_are_counted(tmp_path: Path, model: Path
     assert entry["services"][0]["plan"]["gpus"][0]["memory_mib"] == 23028
 
 
+def test_a_path_on_a_host_that_cannot_be_reached_is_no_error(tmp_path: Path, model: Path) -> None:
+    errors, warnings = Planner(tmp_path, service()).findings(None)
+    assert errors == [] and "/nowhere/m.gguf is on the host or nowhere" in warnings[1]
+    (tmp_path / "broken.gguf").write_bytes(b"GGUF")
+    broken = Planner(tmp_path, service(model={"file": "/srv/broken.gguf"}), local_files=[str(tmp_path / "broken.gguf")], directory="/srv")
+    errors, warnings = broken.findings(broken.seen())
+    assert errors == [] and "models_local_files: " in warnings[0]
+
+
+def test_what_the_host_is_asked_to_measure(tmp_path: Path, model: Path) -> None:
+    (tmp_path / "llama-fit-params").touch(0o755)
+    both = [service(model={"file": str(model)}, gpus=[0], api_key="k"), service("b", port=2, model={"file": str(model)}, gpus=[7])]
+    planner = Planner(tmp_path, *both, gpus=[A10], binary=str(tmp_path / "llama-server"))
+    ((name, request),) = planner.plan.measuring(planner.seen())
+    assert (name, request["model"], request["gpus"], request["mmproj"]) == ("chat", str(model), [A10], None)
+    assert list(planner.plan.measuring(None)) == []
+
+
 def test_what_is_not_looked_at() -> None:
     class Vault(dict[str, Any]):
         def __getitem__(self, key: str) -> Any:
