@@ -18,7 +18,7 @@ from ansible_collections.baremetal.llm.plugins.plugin_utils._services import pla
 # What the host is asked with. The rest is the controller's.
 _FOR_THE_HOST = (
     "gpus",
-    "expected",
+    "locked",
     "binary",
     "cache_dir",
     "group",

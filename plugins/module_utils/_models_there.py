@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,12 @@ def sound_services(entries: Iterable[object]) -> list[Service]:
     """Those that can be understood; what is wrong with the others is told elsewhere."""
     parsed = [parse(entry) for entry in entries]
     return [service for service, problems in parsed if service is not None and not errors(problems)]
+
+
+def expected_of(service: Service, locked: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What a lock says of its model."""
+    expected: Mapping[str, Any] | None = (locked.get(service.name) or {}).get("expected")
+    return expected
 
 
 def look(params: Mapping[str, Any], scratch: str) -> dict[str, Any]:
@@ -48,13 +55,15 @@ def _directories(services: Iterable[Service]) -> Iterator[str]:
 
 
 def _seen(service: Service, params: Mapping[str, Any], scratch: str) -> dict[str, Any]:
-    model = located(service, params["cache_dir"]).model
+    expected = expected_of(service, params["locked"])
+    at = replace(service, model=replace(service.model, revision=expected["commit"])) if expected else service
+    model = located(at, params["cache_dir"]).model
     files = [{"path": path, "size": _size(path)} for path in file_names(model)]
     there = all(file["size"] is not None for file in files)
     return {
         "files": files,
         "headers": _headers(model) if there else None,
-        "hub": _hub(service, params, scratch) if service.model.repo_id else None,
+        "hub": _hub(service, expected, params, scratch) if service.model.repo_id else None,
     }
 
 
@@ -66,11 +75,11 @@ def _headers(model: Model) -> dict[str, Any]:
         return {"unreadable": reason.msg}
 
 
-def _hub(service: Service, params: Mapping[str, Any], scratch: str) -> dict[str, Any]:
+def _hub(service: Service, expected: Mapping[str, Any] | None, params: Mapping[str, Any], scratch: str) -> dict[str, Any]:
     """What hf_model would have to do."""
     model = service.model
     wanted = {"repo_id": model.repo_id, "revision": model.revision, "files": list(model.files.values())}
-    asked = {**params, **wanted, "expected": params["expected"].get(service.name)}
+    asked = {**params, **wanted, "expected": expected}
     try:
         plan = make_plan(request_of(asked, checked_cache(asked)), environment_of(asked, scratch).ready())
     except UserError as reason:

@@ -58,8 +58,10 @@ options:
     description: Where O(local_files) go on the host.
     type: path
     default: /var/lib/inference/models
-  expected:
-    description: What the lock says of the model of a service, by the name of the service, as O(baremetal.llm.hf_model#module:expected).
+  locked:
+    description:
+      - What a lock settles of the models of the hub, by the names of their services, each with C(expected) as
+        O(baremetal.llm.hf_model#module:expected).
     type: dict
     default: {}
   cache_dir:
@@ -165,7 +167,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = {
     "toolkit": {"type": "dict"},
     "local_files": {"type": "list", "elements": "path", "default": []},
     "directory": {"type": "path", "default": "/var/lib/inference/models"},
-    "expected": {"type": "dict", "default": {}},
+    "locked": {"type": "dict", "default": {}},
     "binary": {"type": "path"},
     "groups": {"type": "list", "elements": "str"},
     "reachable": {"type": "bool", "default": True},

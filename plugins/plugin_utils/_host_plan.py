@@ -14,7 +14,7 @@ from typing import Any
 
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UnavailableError, UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._llama_server_options import rule_problems
-from ansible_collections.baremetal.llm.plugins.module_utils._models_there import sound_services
+from ansible_collections.baremetal.llm.plugins.module_utils._models_there import expected_of, sound_services
 from ansible_collections.baremetal.llm.plugins.module_utils._plan_input import parse_hosts
 from ansible_collections.baremetal.llm.plugins.module_utils._plan_report import Finding
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, error, warning
@@ -172,8 +172,8 @@ class _ServicePlan:
 
     @cached_property
     def commit(self) -> str | None:
-        locked: Mapping[str, Any] = self.host.params["expected"].get(self.service.name) or self.hub
-        return locked.get("commit")
+        settled = expected_of(self.service, self.host.params["locked"]) or self.hub
+        return settled.get("commit")
 
     @cached_property
     def headers(self) -> dict[str, dict[str, Any]] | UserError | None:

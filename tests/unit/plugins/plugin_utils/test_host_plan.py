@@ -140,6 +140,23 @@ def test_gpus_of_a_host_without_a_driver_are_counted(tmp_path: Path, model: Path
     assert entry["services"][0]["plan"]["gpus"][0]["memory_mib"] == 23028
 
 
+def test_the_commit_of_a_lock_counts(tmp_path: Path, model: Path) -> None:
+    commit = "0123456789" * 4
+    content = {"path": "m.gguf", "size": model.stat().st_size, "sha256": "0" * 64}
+    snapshot = tmp_path / "hub" / "models--acme--tiny" / "snapshots" / commit
+    snapshot.mkdir(parents=True)
+    (snapshot / "m.gguf").symlink_to(model)
+    hub = service(model={"repo_id": "acme/tiny", "file": "m.gguf"})
+    planner = Planner(tmp_path, hub, locked={"chat": {"expected": {"commit": commit, "files": [content]}}})
+    seen = planner.seen()
+    entry = planner.plan.entry("h", [], seen)
+    assert entry["models"][0]["revision"] == commit and entry["services"][0]["fits"]
+    assert entry["models"][0]["files"] == [{"path": "m.gguf", "size": content["size"], "present": True}]
+    assert planner.plan.models_due(seen), "nobody has read it yet"
+    unlocked = Planner(tmp_path, hub)
+    assert unlocked.plan.entry("h", [], unlocked.seen())["services"][0]["fits"] is None
+
+
 def test_a_path_on_a_host_that_cannot_be_reached_is_no_error(tmp_path: Path, model: Path) -> None:
     errors, warnings = Planner(tmp_path, service()).findings(None)
     assert errors == [] and "/nowhere/m.gguf is on the host or nowhere" in warnings[1]
