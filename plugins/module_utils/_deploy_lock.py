@@ -32,7 +32,7 @@ HEADER = """\
 # What the names in this inventory stood for when playbooks/lock.yml last asked. Commit it together with the inventory; do not edit it.
 """
 
-_WRITE_ANEW = "restore the file from version control, or remove it and run playbooks/lock.yml"
+WRITE_ANEW = "restore the file from version control, or remove it and run playbooks/lock.yml"
 _SECTIONS = ("lock", "cuda_toolkits", "llama_cpp", "models", "nvidia_drivers")
 # What each kind of source is found under, the first of these that is there, and what settles it.
 _PLACES = {"git": ("repo",), "pypi": ("name",), "archive": ("url", "path"), "prebuilt": ("url", "path")}
@@ -66,12 +66,16 @@ class LockedSource:
 
     @classmethod
     def of(cls, source: Source, digest: str) -> LockedSource:
-        return cls(source.kind, _place(source), source.version, digest)
+        return cls(source.kind, _place(source), _version(source), digest)
 
     def is_of(self, source: Source) -> bool:
         """Whether the inventory means these sources. What it settles itself has to be the same."""
-        given = (source.version if is_commit(source.version) else "") if source.kind == "git" else source.sha256
-        return (self.kind, self.place, self.version) == (source.kind, _place(source), source.version) and given in ("", self.digest)
+        return self.name == self.of(source, "").name and source.own_digest in ("", self.digest)
+
+    @property
+    def name(self) -> tuple[str, str, str]:
+        """What the inventory calls it by."""
+        return self.kind, self.place, self.version
 
     def as_dict(self) -> dict[str, str]:
         keys = _PLACES[self.kind]
@@ -107,6 +111,11 @@ class DeployLock:
         return {"lock": FORMAT, **{name: section for name, section in sections.items() if section}}
 
 
+def _version(source: Source) -> str:
+    """Of an archive, it is of no consequence."""
+    return source.version if source.kind in ("git", "pypi") else ""
+
+
 def _place(source: Source) -> str:
     """Never with a password in it: the lock is for everybody to read."""
     place = {"git": source.repo, "pypi": source.name}.get(source.kind, source.url or source.path)
@@ -121,7 +130,7 @@ def parse(raw: object, name: str) -> DeployLock:
     top = _mapping(name, raw)
     if top.get("lock") != FORMAT:
         newer = isinstance(top.get("lock"), int) and top["lock"] > FORMAT
-        remedy = "a newer version of this collection has written it; update the collection here" if newer else _WRITE_ANEW
+        remedy = "a newer version of this collection has written it; update the collection here" if newer else WRITE_ANEW
         raise UserError(f"{name}: lock: {top.get('lock')!r} is not the format {FORMAT} that is known here; {remedy}")
     _known_keys(name, top, _SECTIONS)
     models = _mapping(f"{name}: models", top.get("models") or {})
@@ -138,7 +147,7 @@ def parse(raw: object, name: str) -> DeployLock:
 def _entry(where: str, key: str, raw: object) -> LockEntry:
     repo_id, at, revision = key.partition("@")
     if not at or not is_repo_id(repo_id) or not is_revision(revision):
-        raise UserError(f"{where}: {key!r} names no model; write it as ORGANISATION/NAME@REVISION, or {_WRITE_ANEW}")
+        raise UserError(f"{where}: {key!r} names no model; write it as ORGANISATION/NAME@REVISION, or {WRITE_ANEW}")
     entry = _mapping(where, raw)
     _known_keys(where, entry, ("commit", "files", "services"))
     files = _list(f"{where}.files", entry.get("files"))
@@ -146,10 +155,10 @@ def _entry(where: str, key: str, raw: object) -> LockEntry:
         _known_keys(f"{where}.files[{index}]", _mapping(f"{where}.files[{index}]", file), ("path", "size", "sha256"))
     model = parse_lock({"commit": entry.get("commit"), "files": files}, where)
     if is_commit(revision) and model.commit != revision:
-        raise UserError(f"{where}.commit: {model.commit} is not the commit that the key names; {_WRITE_ANEW}")
+        raise UserError(f"{where}.commit: {model.commit} is not the commit that the key names; {WRITE_ANEW}")
     paths = [file.path for file in model.files]
     if twice := next((path for path in paths if paths.count(path) > 1), None):
-        raise UserError(f"{where}.files: {twice!r} is there twice; {_WRITE_ANEW}")
+        raise UserError(f"{where}.files: {twice!r} is there twice; {WRITE_ANEW}")
     return LockEntry(model, _texts(f"{where}.services", entry.get("services")))
 
 
@@ -157,35 +166,35 @@ def _source(where: str, raw: object) -> LockedSource:
     source = _mapping(where, raw)
     kind = source.get("kind")
     if kind not in _PLACES:
-        raise UserError(f"{where}.kind: {kind!r} is none of {', '.join(sorted(_PLACES))}; {_WRITE_ANEW}")
+        raise UserError(f"{where}.kind: {kind!r} is none of {', '.join(sorted(_PLACES))}; {WRITE_ANEW}")
     keys, digest_key = _PLACES[kind], _DIGESTS[kind]
     _known_keys(where, source, ("kind", *keys, "version", digest_key))
     place_key = next((key for key in keys if key in source), keys[0])
     digest = _text(f"{where}.{digest_key}", source.get(digest_key))
     if not (is_commit if digest_key == "commit" else is_sha256)(digest):
         digits = 40 if digest_key == "commit" else 64
-        raise UserError(f"{where}.{digest_key}: {digest!r} is not {digits} hexadecimal digits; {_WRITE_ANEW}")
+        raise UserError(f"{where}.{digest_key}: {digest!r} is not {digits} hexadecimal digits; {WRITE_ANEW}")
     version = _text(f"{where}.version", source["version"]) if "version" in source else ""
     return LockedSource(kind, _text(f"{where}.{place_key}", source.get(place_key)), version, digest)
 
 
 def _mapping(where: str, raw: object) -> Mapping[str, Any]:
     if not isinstance(raw, Mapping):
-        raise UserError(f"{where}: {_shown(raw)} is not a mapping of keys to values; {_WRITE_ANEW}")
+        raise UserError(f"{where}: {_shown(raw)} is not a mapping of keys to values; {WRITE_ANEW}")
     return raw
 
 
 def _known_keys(where: str, raw: Mapping[str, Any], known: Sequence[str]) -> None:
     strange = next((key for key in raw if key not in known), None)
     if strange is not None:
-        raise UserError(f"{where}: {strange!r} is not a key that a lock has; it has {', '.join(known)}; {_WRITE_ANEW}")
+        raise UserError(f"{where}: {strange!r} is not a key that a lock has; it has {', '.join(known)}; {WRITE_ANEW}")
 
 
 def _list(where: str, raw: object) -> Sequence[Any]:
     if raw is None:
         return ()
     if not isinstance(raw, Sequence) or isinstance(raw, str):
-        raise UserError(f"{where}: {_shown(raw)} is not a list; {_WRITE_ANEW}")
+        raise UserError(f"{where}: {_shown(raw)} is not a list; {WRITE_ANEW}")
     return raw
 
 
@@ -195,7 +204,7 @@ def _texts(where: str, raw: object) -> tuple[str, ...]:
 
 def _text(where: str, raw: object) -> str:
     if not isinstance(raw, str) or not raw:
-        raise UserError(f"{where}: {_shown(raw)} is not text (a number takes quotes); {_WRITE_ANEW}")
+        raise UserError(f"{where}: {_shown(raw)} is not text (a number takes quotes); {WRITE_ANEW}")
     return raw
 
 

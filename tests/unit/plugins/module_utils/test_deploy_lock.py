@@ -38,7 +38,7 @@ LOCK = DeployLock(
         LockedSource("pypi", "llama-cpp-python", "0.3.36", SHA256),
         LockedSource("git", "https://git.example/llama.cpp", "master", OTHER_COMMIT),
         LockedSource("archive", "https://x.example/l.tar.gz", "", SHA256),
-        LockedSource("prebuilt", "/srv/llama.tar", "b1", SHA256),
+        LockedSource("prebuilt", "/srv/llama.tar", "", SHA256),
     ),
     cuda_toolkits=("13.0.3", "12.8.1"),
     nvidia_drivers=("580.126.09",),
@@ -49,7 +49,7 @@ cuda_toolkits: ["12.8.1", "13.0.3"]
 llama_cpp:
   - {{kind: archive, url: "https://x.example/l.tar.gz", sha256: {SHA256}}}
   - {{kind: git, repo: "https://git.example/llama.cpp", version: master, commit: {OTHER_COMMIT}}}
-  - {{kind: prebuilt, path: "/srv/llama.tar", version: b1, sha256: {SHA256}}}
+  - {{kind: prebuilt, path: "/srv/llama.tar", sha256: {SHA256}}}
   - {{kind: pypi, name: llama-cpp-python, version: "0.3.36", sha256: {SHA256}}}
 models:
   acme/large@v1.0:
