@@ -111,7 +111,7 @@ integration: setup-dev setup-range ## pytest tests/integration: faults, bad inpu
 	@tools/need g++=g++ cmake=cmake ninja=ninja-build ccache=ccache git=git pip3=python3-pip chromium=chromium
 # The range's own tests compare the network of this machine before and after: nothing else may run beside them.
 	python -m pytest tests/integration/test_range.py
-	python -m pytest --numprocesses 2 --dist loadfile --ignore tests/integration/test_range.py tests/integration
+	python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --ignore tests/integration/test_range.py tests/integration
 
 test-cuda: setup-dev setup-range ## all of llama.cpp compiled for the GPU of each host class: 20 to 25 minutes each on 2 cores, so not in `test`
 	@tools/need gcc=gcc

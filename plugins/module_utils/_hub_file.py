@@ -38,6 +38,14 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 T = TypeVar("T")
 
 
+class MissingRevisionError(UserError):
+    """The repository is there, but not the commit, branch or tag."""
+
+
+class SlowHubError(UnavailableError):
+    """Nothing has come in time, and something may still be read."""
+
+
 class HubRepo:
     """One repository at one revision."""
 
@@ -76,8 +84,29 @@ class HubRepo:
         finally:
             file.close()
 
-    def ask(self, url: str, byte_range: str) -> http.client.HTTPResponse:
-        request = urllib.request.Request(url, headers={**_HEADERS, "Range": f"bytes={byte_range}"})
+    def asking(self, name: str, url: str, work: Callable[[], T]) -> T:
+        """What ``work``, which asks for ``name`` at this address, comes to within the time; or an error that says what to do."""
+        host = urlsplit(url).netloc
+        try:
+            return _within(self.timeout, work)
+        except urllib.error.HTTPError as error:
+            with error:
+                raise self.refusal(name, error) from None
+        except (http.client.IncompleteRead, ConnectionError):
+            raise UnavailableError(f"endpoint: {host} closed the connection in the middle of {name}; try again.") from None
+        except http.client.HTTPException as error:
+            raise UserError(f"endpoint: the answer of {host} is not HTTP ({type(error).__name__}).") from None
+        except OSError as error:
+            reason = getattr(error, "reason", error)
+            if isinstance(reason, TimeoutError):
+                raise SlowHubError(f"endpoint: {host} did not answer within {self.timeout:g} s; try again, or raise timeout.") from None
+            raise UnavailableError(
+                f"endpoint: {host} can't be reached from this host: {reason}; check the network, the proxy (HTTPS_PROXY) and the address."
+            ) from None
+
+    def ask(self, url: str, byte_range: str | None = None) -> http.client.HTTPResponse:
+        ranged = {"Range": f"bytes={byte_range}"} if byte_range else {}
+        request = urllib.request.Request(url, headers={**_HEADERS, **ranged})
         if self._token and _origin(url) == _origin(self.endpoint):
             request.add_unredirected_header("Authorization", f"Bearer {self._token}")
         response: http.client.HTTPResponse = self._opener.open(request, timeout=self.timeout)
@@ -96,7 +125,9 @@ class HubRepo:
                 f"token: {self.repo_id} is gated; accept its conditions on {self.endpoint}/{self.repo_id} and give a token of that account."
             )
         if code == "RevisionNotFound":
-            return UserError(f"revision: {self.repo_id} has no revision {self.revision}; give a commit, a tag or a branch that it has.")
+            return MissingRevisionError(
+                f"revision: {self.repo_id} has no revision {self.revision}; give a commit, a tag or a branch that it has."
+            )
         if code == "EntryNotFound":
             return MissingFileError(f"file: {self.repo_id} has no file {name} at revision {self.revision}; its name has to be exact.")
         if code == "RepoNotFound" or (error.code == HTTPStatus.UNAUTHORIZED and not self._token):
@@ -141,31 +172,22 @@ class HubFile:
             self._stream.close()
 
     def read(self, offset: int, size: int) -> bytes:
-        host = urlsplit(self._url).netloc
         try:
-            return _within(self._repo.timeout, lambda: self._read(offset, size))
-        except urllib.error.HTTPError as error:
-            with error:
-                if error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and offset == 0:
-                    return b""  # the range of an empty file
-                raise self._repo.refusal(self._name, error) from None
-        except (http.client.IncompleteRead, ConnectionError):
-            raise UnavailableError(f"endpoint: {host} closed the connection in the middle of {self._name}; try again.") from None
-        except http.client.HTTPException as error:
-            raise UserError(f"endpoint: the answer of {host} is not HTTP ({type(error).__name__}).") from None
-        except OSError as error:
-            reason = getattr(error, "reason", error)
-            if isinstance(reason, TimeoutError):
-                self._stream = None  # the thread that still reads has a lock on it, so closing it would wait for that
-                raise UnavailableError(
-                    f"endpoint: {host} did not answer within {self._repo.timeout:g} s; try again, or raise timeout."
-                ) from None
-            raise UnavailableError(f"endpoint: {host} can't be reached from this host: {reason}.") from None
+            return self._repo.asking(self._name, self._url, lambda: self._read(offset, size))
+        except SlowHubError:
+            self._stream = None  # the thread that still reads has a lock on it, so closing it would wait for that
+            raise
 
     def _read(self, offset: int, size: int) -> bytes:
         if self._stream:
             return self._read_on(self._stream, offset, size)
-        response = self._repo.ask(self._url, f"{offset}-{offset + size - 1}")
+        try:
+            response = self._repo.ask(self._url, f"{offset}-{offset + size - 1}")
+        except urllib.error.HTTPError as error:
+            if error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and offset == 0:
+                error.close()
+                return b""  # the range of an empty file
+            raise
         if response.status == HTTPStatus.OK:
             self._stream = response
             return self._read_on(response, offset, size)

@@ -49,33 +49,36 @@ class LockedModel:
         return {"commit": self.commit, "files": [file.as_dict() for file in sorted(self.files)]}
 
 
-def parse_lock(raw: Mapping[str, Any]) -> LockedModel:
-    """What the parameter ``expected`` says, or an error that names what is wrong in it."""
+def parse_lock(raw: Mapping[str, Any], where: str = "expected") -> LockedModel:
+    """What the lock of one model says, or an error that names what is wrong in it and ``where`` that stands."""
     commit = str(raw.get("commit") or "")
     if not is_commit(commit):
         raise UserError(
-            f"expected.commit: {commit!r} is not a commit but the name of a branch or tag, which can come to mean another; "
+            f"{where}.commit: {commit!r} is not a commit but the name of a branch or tag, which can come to mean another; "
             "give the 40 hexadecimal digits of the commit, as the lock has them when it is written anew"
         )
-    files = tuple(_locked_file(index, entry) for index, entry in enumerate(raw.get("files") or ()))
+    files = tuple(_locked_file(f"{where}.files[{index}]", entry) for index, entry in enumerate(raw.get("files") or ()))
     if not files:
-        raise UserError("expected.files: there are none, so nothing could be proven; list each file with its path, size and sha256")
+        raise UserError(f"{where}.files: there are none, so nothing could be proven; list each file with its path, size and sha256")
     return LockedModel(commit, files)
 
 
-def _locked_file(index: int, raw: Mapping[str, Any]) -> LockedFile:
-    where = f"expected.files[{index}]"
+def _locked_file(where: str, raw: Mapping[str, Any]) -> LockedFile:
     path, size, sha256 = str(raw.get("path") or ""), raw.get("size"), str(raw.get("sha256") or "")
     check_path(f"{where}.path", path)
     if not isinstance(size, int) or size < 0:
         raise UserError(f"{where}.size: {size!r} is not a number of bytes; give the size of {path}")
-    if not _SHA256.fullmatch(sha256):
+    if not is_sha256(sha256):
         raise UserError(f"{where}.sha256: {sha256!r} is not a sha256; give the 64 hexadecimal digits of {path}")
     return LockedFile(path, size, sha256)
 
 
 def is_commit(revision: str) -> bool:
     return bool(_COMMIT.fullmatch(revision))
+
+
+def is_sha256(text: str) -> bool:
+    return bool(_SHA256.fullmatch(text))
 
 
 def is_repo_id(text: str) -> bool:

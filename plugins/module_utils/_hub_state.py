@@ -79,16 +79,17 @@ def wanted_of_lock(names: Iterable[str], lock: LockedModel, listing: Listing | N
         if listing and known is None:
             raise UserError(f"expected.files: {name} is not in {repo_id} at {lock.commit}, so the lock is not of this model; write it anew")
         if known is not None:
-            _check_same(file, known.size, known.sha256, lock.commit, repo_id)
+            check_same(file, known.size, known.sha256, f"{repo_id} at {lock.commit}", "expected.files: ")
         wanted.append(Wanted(name, file.size, file.sha256, known.blob if known else None))
     return wanted
 
 
-def _check_same(locked: LockedFile, size: int, sha256: str | None, commit: str, repo_id: str) -> None:
+def check_same(locked: LockedFile, size: int, sha256: str | None, repo: str, where: str = "") -> None:
+    """What the hub says of a file has to be what the lock says; ``where`` begins the message that it is not."""
     for what, ours, theirs in (("size", locked.size, size), ("sha256", locked.sha256, sha256)):
         if theirs is not None and ours != theirs:
             raise UserError(
-                f"expected.files: the lock says {what} {ours} for {locked.path}, the hub says {theirs} for {repo_id} at {commit}. "
+                f"{where}the lock says {what} {ours} for {locked.path}, the hub says {theirs} for {repo}. "
                 "A commit never changes, so one of the two is not what it seems: find out which before you write the lock anew"
             )
 

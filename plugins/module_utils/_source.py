@@ -68,6 +68,13 @@ class Source:
         return without_credentials(self.url) or self.path
 
     @property
+    def own_digest(self) -> str:
+        """What settles it without a lock: a commit, or the archive's sha256. A version of a package on an index alone proves nothing."""
+        if self.kind == "git":
+            return self.version if _COMMIT.fullmatch(self.version) else ""
+        return self.sha256
+
+    @property
     def prebuilt(self) -> bool:
         """Whether it is programs instead of sources."""
         return self.kind == "prebuilt"
@@ -121,6 +128,14 @@ def parse_source(params: Mapping[str, str | None]) -> Source:
     return Source(**{**given, "subdirectory": subdirectory})
 
 
+def described_source(raw: object) -> Source:
+    """The same for a description that no module has looked at yet, such as a variable of a role."""
+    if not isinstance(raw, Mapping) or raw.get("kind") not in _NEEDS:
+        kind = raw.get("kind") if isinstance(raw, Mapping) else raw
+        raise UserError(f"source.kind: {kind!r} is none of {', '.join(_NEEDS)}")
+    return parse_source({{"file": "path"}.get(key, str(key)): None if value is None else str(value) for key, value in raw.items()})
+
+
 def _require(pattern: re.Pattern[str], name: str, value: str, what: str) -> None:
     if not pattern.fullmatch(value):
         raise UserError(f"source.{name}: {without_credentials(value)!r} is not {what}")
@@ -145,10 +160,9 @@ class SourceCache:
 
     def known_identity(self, source: Source) -> Identity | None:
         """The source's identity as far as the parameters and earlier runs tell."""
-        if source.kind == "git":
-            digest = source.version if _COMMIT.fullmatch(source.version) else ""
-        else:
-            digest = source.sha256 or (self._remembered().get(f"{source.name}=={source.version}", "") if source.kind == "pypi" else "")
+        digest = source.own_digest
+        if not digest and source.kind == "pypi":
+            digest = self._remembered().get(f"{source.name}=={source.version}", "")
         return Identity(digest, source.subdirectory) if digest else None
 
     def remember(self, source: Source, digest: str) -> None:

@@ -1,0 +1,53 @@
+# Copyright: (c) 2026, the baremetal.llm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What one host gets, once its lock has been looked at: as the inventory says, with every name that the lock knows settled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.baremetal.llm.plugins.module_utils._deploy_lock import DeployLock
+from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
+from ansible_collections.baremetal.llm.plugins.module_utils._lock_wanted import WantedModel, parse_wanted
+from ansible_collections.baremetal.llm.plugins.module_utils._source import described_source
+
+
+def applied_models(lock: DeployLock, raw: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The models of the hub by their services, for hf_model. Of one that the lock does not cover, it may know the commit all the same."""
+    models = {}
+    for model in _models(raw):
+        entry = lock.models.get(model.key)
+        settled: dict[str, Any] = {"revision": model.revision}
+        if entry and model.is_covered_by(entry):
+            settled["expected"] = entry.model.as_dict()
+        elif entry:
+            settled = {"revision": entry.model.commit}
+        models[model.service] = {"repo_id": model.repo_id, "files": list(model.files), **settled}
+    return models
+
+
+def applied_services(lock: DeployLock, raw: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What the lock changes in the services, by their names."""
+    commits = {model.service: lock.lookup(model.repo_id, model.revision) for model in _models(raw)}
+    return {service: {"model": {"revision": locked.commit}} if locked else {} for service, locked in commits.items()}
+
+
+def _models(raw: Mapping[str, Any]) -> tuple[WantedModel, ...]:
+    try:
+        return parse_wanted({**raw, "llama_cpp_source": None}).models
+    except UserError:  # of which the problems of the services tell
+        return ()
+
+
+def applied_source(lock: DeployLock, raw: object) -> object:
+    """The description of the sources of llama.cpp, with the commit in the place of a branch, and the checksum where there was none."""
+    try:
+        source = described_source(raw)
+    except UserError:  # of which the build tells
+        return raw
+    locked = lock.lookup_source(source)
+    if locked is None or not isinstance(raw, Mapping):
+        return raw
+    return {**raw, "version" if source.kind == "git" else "sha256": locked.digest}
