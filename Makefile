@@ -117,7 +117,7 @@ test-cuda: setup-dev setup-range ## all of llama.cpp compiled for the GPU of eac
 	@tools/need gcc=gcc
 	python -m pytest tests/cuda
 
-bench: setup-dev setup-range ## the figures of benchmarks/: site.yml on the demo's host, a model and its header, two compiles of llama.cpp, a GPU host, a driver upgrade
+bench: setup-dev setup-range ## the figures of benchmarks/: site.yml on the demo's host, a model and its header, two compiles of llama.cpp, a GPU host, a driver upgrade, a plan
 	@tools/need g++=g++ cmake=cmake ninja=ninja-build ccache=ccache pip3=python3-pip strace=strace
 	benchmarks/site.py
 	python benchmarks/hf_model.py
@@ -125,6 +125,7 @@ bench: setup-dev setup-range ## the figures of benchmarks/: site.yml on the demo
 	python benchmarks/gpu_host.py
 	python benchmarks/driver_upgrade.py
 	python benchmarks/gguf_info.py
+	python benchmarks/plan.py
 
 ##### clean-up #####
 

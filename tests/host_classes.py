@@ -20,6 +20,10 @@ class HostClass:
     """As `range gpus` names it."""
     architecture: str
     service: str
+    repository: str
+    """Of the hub; the files in it are the next two."""
+    model: str
+    projector: str
     port: int
     key: str
     """The vault variable of the API key."""
@@ -42,6 +46,9 @@ A10 = HostClass(
     card="a10",
     architecture="86-real",
     service="qwen2-vl",
+    repository="ggml-org/Qwen2-VL-7B-Instruct-GGUF",
+    model="Qwen2-VL-7B-Instruct-Q4_K_M.gguf",
+    projector="mmproj-Qwen2-VL-7B-Instruct-f16.gguf",
     port=8008,
     key="vault_qwen2_vl_api_key",
     flags={
@@ -75,6 +82,9 @@ RTX5090 = HostClass(
     card="rtx5090",
     architecture="120a-real",
     service="qwen3-vl-30b",
+    repository="Qwen/Qwen3-VL-30B-A3B-Instruct-GGUF",
+    model="Qwen3VL-30B-A3B-Instruct-Q4_K_M.gguf",
+    projector="mmproj-Qwen3VL-30B-A3B-Instruct-F16.gguf",
     port=8000,
     key="vault_qwen3_vl_api_key",
     flags={

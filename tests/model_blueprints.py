@@ -429,12 +429,25 @@ def in_full() -> dict[str, Blueprint]:
 
 def qwen2vl_projector(into: int = 3584, layers: int = 32, kind: Type = F16) -> Blueprint:
     """The vision encoder of Qwen2-VL 7B."""
-    wide, feed_forward, patch = 1280, 5120, 14
+    return _projector("qwen2vl_merger", 1280, 5120, 14, layers, into, kind)
+
+
+def qwen3vl_projector() -> Blueprint:
+    """The vision encoder of Qwen3-VL 30B-A3B, which hands on what three of its layers see."""
+    wide, into = 1152, 2048
+    made = _projector("qwen3vl_merger", wide, 4304, 16, 27, into, F16)
+    for layer in (8, 16, 24):
+        made.add(f"v.deepstack.{layer}.fc1.weight", 4 * wide, 4 * wide, kind=F16)
+        made.add(f"v.deepstack.{layer}.fc2.weight", 4 * wide, into, kind=F16)
+    return made
+
+
+def _projector(name: str, wide: int, feed_forward: int, patch: int, layers: int, into: int, kind: Type) -> Blueprint:
     made = Blueprint("clip")
     made.metadata.update(
         {
             "clip.has_vision_encoder": True,
-            "clip.projector_type": "qwen2vl_merger",
+            "clip.projector_type": name,
             "clip.use_gelu": False,
             "clip.vision.image_size": 560,
             "clip.vision.patch_size": patch,
@@ -452,12 +465,12 @@ def qwen2vl_projector(into: int = 3584, layers: int = 32, kind: Type = F16) -> B
     made.add("v.patch_embd.weight.1", patch, patch, 3, wide)
     for layer in range(layers):
         block = f"v.blk.{layer}."
-        for name in ("attn_q", "attn_k", "attn_v", "attn_out"):
-            made.add(f"{block}{name}.weight", wide, wide, kind=kind)
-            made.add(f"{block}{name}.bias", wide)
-        for name in ("ln1", "ln2"):
-            made.add(f"{block}{name}.weight", wide)
-            made.add(f"{block}{name}.bias", wide)
+        for part in ("attn_q", "attn_k", "attn_v", "attn_out"):
+            made.add(f"{block}{part}.weight", wide, wide, kind=kind)
+            made.add(f"{block}{part}.bias", wide)
+        for part in ("ln1", "ln2"):
+            made.add(f"{block}{part}.weight", wide)
+            made.add(f"{block}{part}.bias", wide)
         made.add(f"{block}ffn_up.weight", wide, feed_forward, kind=kind)
         made.add(f"{block}ffn_up.bias", feed_forward)
         made.add(f"{block}ffn_down.weight", feed_forward, wide, kind=kind)

@@ -42,6 +42,7 @@ def a10(number: int = 1, free_bytes: int | None = 412 * 10**9) -> dict[str, t.An
     return {
         "host": f"a10-{number}",
         "groups": ["a10"],
+        "memory_mib": 128 * 1024,
         "gpus": [{"index": 0, "name": "NVIDIA A10", "memory_mib": 23028, "uuid": None, "compute_capability": "8.6", "pci_id": "10de:2236"}],
         "driver": {"installed_version": None, "wanted_version": "580.126.09", "kernel_module": "open", "min": "580.65.06"},
         "toolkit": {"version": "13.0.3", "min": "11.1", "max": "13.4", "architectures": ["86-real"]},

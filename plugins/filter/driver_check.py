@@ -8,7 +8,7 @@ import typing as t
 from ansible.errors import AnsibleFilterError
 from ansible_collections.baremetal.llm.plugins.module_utils._driver_check import driver_due, driver_failures
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
-from ansible_collections.baremetal.llm.plugins.module_utils._gpu_gate import Wanted, host_problems
+from ansible_collections.baremetal.llm.plugins.module_utils._gpu_gate import Wanted, host_problems, picture, unseen
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import errors, failure_message
 
 
@@ -24,7 +24,11 @@ def driver_check(
     cuda_architectures: t.Sequence[str] | str = (),
     needs_gpu: bool = False,
     toolkit_source: str = "",
+    expected: t.Sequence[t.Mapping[str, object]] = (),
 ) -> dict[str, t.Any]:
+    unknown = False
+    if before is None and isinstance(host, t.Mapping) and host.get("unreachable"):
+        host, needs_gpu, unknown = unseen(expected), False, not expected
     seen = isinstance(host, t.Mapping) and "driver" in host
     # After an installation gpu_info itself may fail, and what it returned then says why.
     failed = before is not None and isinstance(host, t.Mapping) and "msg" in host
@@ -33,6 +37,7 @@ def driver_check(
     try:
         if before is not None:
             problems = driver_failures(host, before, version=str(version), kernel_module=kernel_module or "")
+            shown: dict[str, t.Any] = {}
         else:
             wanted = Wanted(
                 gpus=gpus,
@@ -46,13 +51,14 @@ def driver_check(
                 # As Ansible takes a text for a list.
                 cuda_architectures=cuda_architectures.split(",") if isinstance(cuda_architectures, str) else cuda_architectures,
             )
-            problems = host_problems(host, wanted)
+            problems, shown = host_problems(host, wanted), picture(host, wanted)
     except UserError as error:
         raise AnsibleFilterError(f"driver_check: {error.msg}") from error
     return {
         "due": seen and driver_due(host, manage=manage),
         "problems": [problem.as_dict() for problem in problems],
         "message": failure_message(problems) if errors(problems) else "",
+        **({**shown, "gpus": None} if unknown else shown),
     }
 
 

@@ -7,9 +7,10 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.baremetal.llm.plugins.module_utils._llama_server_options import static_problems
-from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem
+from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, error
 from ansible_collections.baremetal.llm.plugins.module_utils._service import Service, list_problems
 from ansible_collections.baremetal.llm.plugins.module_utils._service_gpus import gpu_problems
+from ansible_collections.baremetal.llm.plugins.plugin_utils._services import with_readable_key
 
 
 def service_problems(
@@ -22,7 +23,16 @@ def service_problems(
 
     if not isinstance(services, list):
         raise AnsibleFilterError(f"service_problems: inference_services has to be a list of services, not {type(services).__name__}")
-    return [problem.as_dict() for problem in list_problems(services, engine_problems) if problem.code not in ignore]
+    readable = [with_readable_key(service) for service in services]
+    unread = [_key_problem(service, reason) for service, reason in readable if reason]
+    found = [*unread, *list_problems([service for service, _reason in readable], engine_problems)]
+    return [problem.as_dict() for problem in found if problem.code not in ignore]
+
+
+def _key_problem(service: t.Mapping[str, t.Any], reason: str) -> Problem:
+    name = service.get("name") or "inference_services"
+    message = f"{name}: api_key can't be read: {reason.rstrip('.')}"
+    return error("api_key_undefined", message, "Define it, such as in a vault beside the inventory")
 
 
 class FilterModule:

@@ -17,3 +17,7 @@ class UserError(Exception):
         super().__init__(msg)
         self.msg = msg
         self.details: dict[str, object] = details
+
+
+class UnavailableError(UserError):
+    """Somebody else does not answer now. The same may well work later, so a plan goes on without the answer."""

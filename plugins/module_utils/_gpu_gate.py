@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ansible_collections.baremetal.llm.plugins.module_utils._cuda_plan import plan_for
+from ansible_collections.baremetal.llm.plugins.module_utils._cuda_plan import Plan, plan_for
 from ansible_collections.baremetal.llm.plugins.module_utils._cuda_toolkits import find, parse_toolkit_version
 from ansible_collections.baremetal.llm.plugins.module_utils._cuda_wheels import WHEELS
 from ansible_collections.baremetal.llm.plugins.module_utils._driver_check import driver_problems
@@ -61,6 +61,41 @@ def host_problems(host: Mapping[str, Any], wanted: Wanted) -> list[Problem]:
     if not_understood := list(_not_understood(wanted)):
         return not_understood
     return list(dict.fromkeys([*_of_driver(host, wanted), *_of_gpus(host, wanted)]))
+
+
+def picture(host: Mapping[str, Any], wanted: Wanted) -> dict[str, Any]:
+    """GPUs, driver and toolkit as a plan shows them."""
+    gpus = wanted.gpus or host["gpus"]
+    if not gpus or list(_not_understood(wanted)):
+        return {"gpus": host["gpus"], "driver": None, "toolkit": None}
+    there = host["driver"]
+    plan: dict[str, Any] = _plan(gpus, there, wanted).as_dict()
+    driver, toolkit = plan["driver"], plan["toolkit"]
+    needed = wanted.kernel_module or ("open" if driver["open_required"] else None)
+    return {
+        "gpus": host["gpus"],
+        "driver": {
+            "installed_version": there["installed_version"],
+            "wanted_version": _other_version(there["installed_version"], wanted.driver_version),
+            "kernel_module": there["kernel_module"] if there["installed_version"] else needed,
+            "min": driver["min"],
+        },
+        "toolkit": {
+            "version": toolkit["chosen"],
+            "min": toolkit["min"],
+            "max": toolkit["max"],
+            "architectures": list(wanted.cuda_architectures or plan["cuda_architectures"]),
+        }
+        if wanted.toolkit_version
+        else None,
+    }
+
+
+def unseen(gpus: Sequence[Mapping[str, object]]) -> dict[str, Any]:
+    """A host that can't be looked at, as gpu_info would return it if it had these GPUs and no driver."""
+    blank = {"index": None, "uuid": None, "name": None, "pci_bus_id": None, "pci_id": None, "compute_capability": None, "memory_mib": None}
+    driver = {"installed_version": None, "loaded_version": None, "pinned_version": None, "kernel_module": "none"}
+    return {"gpus": [{**blank, **gpu} for gpu in gpus], "driver": driver, "problems": []}
 
 
 def _not_understood(wanted: Wanted) -> Iterator[Problem]:
@@ -114,16 +149,24 @@ def _unknown(gpu: Mapping[str, Any]) -> Problem:
 
 
 def _of_plan(gpus: Sequence[Mapping[str, object]], there: Mapping[str, Any], wanted: Wanted) -> list[Problem]:
+    return [_in_words_of_the_inventory(problem) for problem in _plan(gpus, there, wanted).problems]
+
+
+def _plan(gpus: Sequence[Mapping[str, object]], there: Mapping[str, Any], wanted: Wanted) -> Plan:
     stays = there["installed_version"] is not None and not wanted.upgrade
     flavour = there["kernel_module"] if stays else wanted.kernel_module
-    plan = plan_for(
+    return plan_for(
         gpus,
         toolkit_version=wanted.toolkit_version,
         driver_version=there["installed_version"] if stays else wanted.driver_version,
         driver_kernel_module=flavour or None,
         cuda_architectures=wanted.cuda_architectures,
     )
-    return [_in_words_of_the_inventory(problem) for problem in plan.problems]
+
+
+def _other_version(installed: str | None, wanted: str) -> str | None:
+    """The version that is to come, where it is another one; a branch may be the installed one's."""
+    return None if not wanted or (installed and (installed == wanted or installed.startswith(f"{wanted}."))) else wanted
 
 
 def _of_packages(wanted: Wanted) -> Iterator[Problem]:

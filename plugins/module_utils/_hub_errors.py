@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ansible_collections.baremetal.llm.plugins.module_utils._command import without_credentials
-from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
+from ansible_collections.baremetal.llm.plugins.module_utils._errors import UnavailableError, UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_process import HubFailure
 
 
@@ -27,7 +27,8 @@ class Asked:
 
 
 def explained(failure: HubFailure, asked: Asked) -> UserError:
-    return UserError(_message(failure, asked), **failure.details)
+    kind = UnavailableError if failure.transient else UserError
+    return kind(_message(failure, asked), **failure.details)
 
 
 def _message(failure: HubFailure, asked: Asked) -> str:

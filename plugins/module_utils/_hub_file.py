@@ -24,7 +24,7 @@ from http import HTTPStatus
 from typing import IO, Any, TypeVar
 from urllib.parse import quote, urlsplit
 
-from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
+from ansible_collections.baremetal.llm.plugins.module_utils._errors import UnavailableError, UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._gguf_source import MissingFileError
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_names import DEFAULT_ENDPOINT, is_commit
 
@@ -42,7 +42,7 @@ class MissingRevisionError(UserError):
     """The repository is there, but not the commit, branch or tag."""
 
 
-class SlowHubError(UserError):
+class SlowHubError(UnavailableError):
     """Nothing has come in time, and something may still be read."""
 
 
@@ -93,14 +93,14 @@ class HubRepo:
             with error:
                 raise self.refusal(name, error) from None
         except (http.client.IncompleteRead, ConnectionError):
-            raise UserError(f"endpoint: {host} closed the connection in the middle of {name}; try again.") from None
+            raise UnavailableError(f"endpoint: {host} closed the connection in the middle of {name}; try again.") from None
         except http.client.HTTPException as error:
             raise UserError(f"endpoint: the answer of {host} is not HTTP ({type(error).__name__}).") from None
         except OSError as error:
             reason = getattr(error, "reason", error)
             if isinstance(reason, TimeoutError):
                 raise SlowHubError(f"endpoint: {host} did not answer within {self.timeout:g} s; try again, or raise timeout.") from None
-            raise UserError(
+            raise UnavailableError(
                 f"endpoint: {host} can't be reached from this host: {reason}; check the network, the proxy (HTTPS_PROXY) and the address."
             ) from None
 
@@ -142,11 +142,11 @@ class HubRepo:
             return MissingFileError(f"file: {host} has no {name} of {self.repo_id} at revision {self.revision}; correct one of them.")
         if error.code == HTTPStatus.TOO_MANY_REQUESTS:
             wait = error.headers.get("Retry-After", "")  # a date, sometimes
-            return UserError(
+            return UnavailableError(
                 f"endpoint: {host} gets too many requests (429); try again {f'after {wait} s' if wait.isdecimal() else 'later'}."
             )
         if error.code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            return UserError(f"endpoint: {host} fails with {error.code} {error.reason}; try again later.")
+            return UnavailableError(f"endpoint: {host} fails with {error.code} {error.reason}; try again later.")
         return UserError(f"endpoint: {host} answers {error.code} {error.reason} when asked for {name} of {self.repo_id}.")
 
     def _note_commit(self, headers: Message) -> None:

@@ -134,7 +134,7 @@ def _fits(layout: Layout, problems: Sequence[Problem]) -> bool | None:
 def _gpu_plan(layout: Layout, index: int) -> GpuPlan:
     gpu, usage = layout.case.gpus[index], layout.gpus[index]
     overhead = gpu.overhead_mib if index in layout.in_use else gpu.driver_mib
-    return GpuPlan(gpu.label, gpu.memory_mib, usage.weights, usage.encoder.work, usage.cache, usage.compute, overhead)
+    return GpuPlan(gpu.label, gpu.memory_mib, usage.weights, usage.encoder.work, usage.cache, usage.compute, overhead, gpu.driver_mib)
 
 
 def _host_plan(layout: Layout) -> HostPlan:

@@ -23,6 +23,8 @@ class GpuPlan:
     compute: Range | None
     """None where that is unknown, as for the cache."""
     overhead_mib: int
+    driver_mib: int
+    """The part of the overhead that is the driver's, once for all processes."""
 
     def as_dict(self) -> dict[str, object]:
         parts: dict[str, int | None] = {
@@ -36,6 +38,7 @@ class GpuPlan:
             "gpu": self.label,
             "memory_mib": self.memory_mib,
             **parts,
+            "driver_mib": self.driver_mib,
             "free_mib": self.memory_mib - sum(part or 0 for part in parts.values()),
         }
 

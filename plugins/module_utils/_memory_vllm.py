@@ -308,7 +308,7 @@ def _tokens(room: int, token_bytes: int, block: int) -> int:
 
 
 def _gpu_plan(gpu: PlannedGpu, weights: int, compute: Range, cache: int) -> GpuPlan:
-    return GpuPlan(gpu.label, gpu.memory_mib, weights, NOTHING, cache // MIB * MIB, compute, gpu.overhead_mib)
+    return GpuPlan(gpu.label, gpu.memory_mib, weights, NOTHING, cache // MIB * MIB, compute, gpu.overhead_mib, gpu.driver_mib)
 
 
 def _problems(

@@ -66,6 +66,7 @@ def _host(entry: _Entry) -> Host:
         models=tuple(map(_model, entry.entries("models"))),
         services=services,
         given=tuple(map(_finding, entry.entries("problems"))),
+        memory_mib=entry.number("memory_mib"),
     )
 
 

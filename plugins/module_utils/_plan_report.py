@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, Severity, error
+from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, Severity, error, warning
 from ansible_collections.baremetal.llm.plugins.module_utils._quantity import Amount, show_bytes, show_mib, total
 
 PARTS = ("weights_mib", "mmproj_mib", "kv_cache_mib", "compute_mib", "overhead_mib")
@@ -246,6 +246,8 @@ class Host:
     services: tuple[Service, ...]
     given: tuple[Finding, ...]
     """What was found wrong with the host as a whole."""
+    memory_mib: float | None = None
+    """Its own memory, beside that of its GPUs."""
 
     @cached_property
     def uses(self) -> tuple[GpuUse, ...]:
@@ -264,7 +266,7 @@ class Host:
     @cached_property
     def findings(self) -> tuple[Finding, ...]:
         """Everything that is wrong, errors first."""
-        found = dict.fromkeys([*self.told, *_unexplained(self), *_of_shared_gpus(self), *_of_disks(self)])
+        found = dict.fromkeys([*self.told, *_unexplained(self), *_of_shared_gpus(self), *_of_memory(self), *_of_disks(self)])
         return tuple(sorted(found, key=lambda finding: not finding.is_error))
 
     @property
@@ -281,6 +283,8 @@ class Host:
         answers = {service.fits for service in self.services}
         if False in answers or any(use.lacking for use in self.uses):
             return False
+        if not answers and any(finding.is_error for finding in self.given):
+            return None  # it could not even be seen what there is to fit
         return None if None in answers else True
 
     def indices(self, service: Service) -> tuple[str, ...]:
@@ -305,6 +309,7 @@ class Host:
             "host": self.name,
             "groups": plain["groups"],
             "fits": self.fits,
+            "memory_mib": self.memory_mib,
             "driver": plain["driver"],
             "toolkit": plain["toolkit"],
             "gpus": [use.as_dict() for use in self.uses],
@@ -394,6 +399,22 @@ def _of_shared_gpus(host: Host) -> Iterator[Finding]:
                     "Move one of them to another GPU, or give them less context, fewer slots or smaller models",
                 )
             )
+
+
+def _of_memory(host: Host) -> Iterator[Finding]:
+    """Against the memory that the host has; what a service may take of it was weighed with its plan."""
+    shares = [service.plan.host for service in host.services if service.plan and service.plan.host]
+    weights = total(share.weights_mib for share in shares).known
+    needed = sum((share.used for share in shares), Amount()).known - weights
+    if host.memory_mib is None or needed + weights <= host.memory_mib:
+        return
+    have = f"The host has {show_mib(host.memory_mib)} of memory, and its services take {show_mib(needed)} of it"
+    remedy = "Give them less context, fewer slots or smaller models, or more of their layers to a GPU"
+    if needed > host.memory_mib:
+        yield Finding(error("host_memory_too_small", have, remedy))
+    else:
+        slow = f"{have} beside {show_mib(weights)} of weights, which would be read from the disk again and again"
+        yield Finding(warning("host_memory_short", slow, remedy))
 
 
 def _of_disks(host: Host) -> Iterator[Finding]:

@@ -21,7 +21,6 @@ from ansible_collections.baremetal.llm.plugins.module_utils._service_files impor
 from ansible_collections.baremetal.llm.plugins.module_utils._service_gpu_host import GpuHost
 from ansible_collections.baremetal.llm.plugins.module_utils._service_host import (
     binary_problems,
-    located,
     model_context,
     model_problems,
     model_version,
@@ -29,6 +28,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._service_host import
 )
 from ansible_collections.baremetal.llm.plugins.module_utils._service_launch import expectation, launch_of
 from ansible_collections.baremetal.llm.plugins.module_utils._service_manager import Manager, Standing
+from ansible_collections.baremetal.llm.plugins.module_utils._service_model import located
 from ansible_collections.baremetal.llm.plugins.module_utils._service_request import Request, request_problems
 
 

@@ -13,7 +13,6 @@ import json
 import os
 import pwd
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from ansible_collections.baremetal.llm.plugins.module_utils._command import run
@@ -21,7 +20,6 @@ from ansible_collections.baremetal.llm.plugins.module_utils._files import read_t
 from ansible_collections.baremetal.llm.plugins.module_utils._gguf import trained_context
 from ansible_collections.baremetal.llm.plugins.module_utils._gguf_source import NotGgufError
 from ansible_collections.baremetal.llm.plugins.module_utils._gpu_access import is_cpu_build
-from ansible_collections.baremetal.llm.plugins.module_utils._hub_cache import RepoCache
 from ansible_collections.baremetal.llm.plugins.module_utils._listeners import Listener, clashing, endpoint, listeners, owners
 from ansible_collections.baremetal.llm.plugins.module_utils._llama_server_options import value_of
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, Severity, error, warning
@@ -60,18 +58,6 @@ def release_problems(service: Service, release: str) -> Iterator[Problem]:
             f"gpus names {', '.join(service.gpus)}, but the release {release} was built for the CPU and knows no GPU",
             "Build llama.cpp with backend: cuda, or use gpus: []",
         )
-
-
-def located(service: Service, hub_cache: str) -> Service:
-    """The service with the paths on this host of files that are named by a repository of the hub."""
-    model = service.model
-    if model.repo_id is None:
-        return service
-    cache = RepoCache(hub_cache, model.repo_id)
-    # Of a branch that was never fetched nobody knows the commit; then its name stands for it, and the file is missing.
-    snapshot = cache.snapshot(cache.commit_of(model.revision) or model.revision)
-    mmproj = None if model.mmproj is None else str(snapshot / model.mmproj)
-    return replace(service, model=replace(model, file=str(snapshot / model.file), mmproj=mmproj))
 
 
 def model_problems(service: Service, user: str, missing: Severity = Severity.ERROR) -> Iterator[Problem]:

@@ -218,89 +218,22 @@ progress_file:
 
 import os
 import typing as t
-from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
-from ansible_collections.baremetal.llm.plugins.module_utils._hub_access import access_of
-from ansible_collections.baremetal.llm.plugins.module_utils._hub_cache import DEFAULT_CACHE, RepoCache
-from ansible_collections.baremetal.llm.plugins.module_utils._hub_environment import DEFAULT_DIRECTORY, HubEnvironment
-from ansible_collections.baremetal.llm.plugins.module_utils._hub_names import (
-    DEFAULT_ENDPOINT,
-    DEFAULT_REVISION,
-    check_endpoint,
-    check_path,
-    check_repo_id,
-    check_revision,
-    check_token,
-    parse_lock,
+from ansible_collections.baremetal.llm.plugins.module_utils._hub_parameters import (
+    MODEL_SPEC,
+    PLACE_SPEC,
+    checked_cache,
+    environment_of,
+    request_of,
 )
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_plan import Request
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_present import Outcome, ensure_present
-from ansible_collections.baremetal.llm.plugins.module_utils._hub_process import HubClient
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_removal import Removal, ensure_absent
 
-_LOCKED_FILE = {
-    "path": {"type": "str", "required": True},
-    "size": {"type": "int", "required": True},
-    "sha256": {"type": "str", "required": True},
-}
-ARGUMENT_SPEC: dict[str, t.Any] = {
-    "repo_id": {"type": "str", "required": True},
-    "revision": {"type": "str"},
-    "files": {"type": "list", "elements": "str", "default": []},
-    "cache_dir": {"type": "path", "default": DEFAULT_CACHE},
-    "group": {"type": "str"},
-    "endpoint": {"type": "str", "default": DEFAULT_ENDPOINT},
-    "token": {"type": "str", "no_log": True},
-    "expected": {
-        "type": "dict",
-        "options": {
-            "commit": {"type": "str", "required": True},
-            "files": {"type": "list", "elements": "dict", "required": True, "options": _LOCKED_FILE},
-        },
-    },
-    "offline": {"type": "bool", "default": False},
-    "state": {"type": "str", "choices": ["present", "verified", "absent", "planned"], "default": "present"},
-    "python": {"type": "path"},
-    "client_directory": {"type": "path", "default": DEFAULT_DIRECTORY},
-    "timeout": {"type": "int", "default": 30},
-}
-
-
-def checked_cache(params: t.Mapping[str, t.Any]) -> RepoCache:
-    """The cache that is meant, once all that names something has been found to be sound."""
-    check_repo_id(params["repo_id"])
-    if params["revision"] is not None:
-        check_revision(params["revision"])
-    for index, name in enumerate(params["files"]):
-        check_path(f"files[{index}]", name)
-    check_endpoint(params["endpoint"])
-    if params["token"]:
-        check_token(params["token"])
-    if params["timeout"] < 1:
-        raise UserError(f"timeout: {params['timeout']} is no time to wait; give a number of seconds, such as 30")
-    for name in ("cache_dir", "client_directory", "python"):
-        if params[name] and not os.path.isabs(params[name]):
-            raise UserError(f"{name}: {params[name]!r} is not an absolute path; give the path on the host from / on")
-    return RepoCache(params["cache_dir"], params["repo_id"], access_of(params["group"]))
-
-
-def request_of(params: t.Mapping[str, t.Any], cache: RepoCache) -> Request:
-    return Request(
-        cache=cache,
-        revision=params["revision"] or DEFAULT_REVISION,
-        patterns=tuple(params["files"]),
-        lock=parse_lock(params["expected"]) if params["expected"] else None,
-        offline=params["offline"],
-        trust=params["state"] != "verified",
-        with_token=bool(params["token"]),
-    )
-
-
-def environment_of(params: t.Mapping[str, t.Any], scratch: str) -> HubEnvironment:
-    client = HubClient(params["python"] or "", params["endpoint"].rstrip("/"), params["token"] or None, params["timeout"], Path(scratch))
-    return HubEnvironment(Path(params["client_directory"]), client)
+_STATES = ["present", "verified", "absent", "planned"]
+ARGUMENT_SPEC: dict[str, t.Any] = {**MODEL_SPEC, **PLACE_SPEC, "state": {"type": "str", "choices": _STATES, "default": "present"}}
 
 
 def result_of(outcome: Outcome, request: Request) -> dict[str, t.Any]:
@@ -340,7 +273,7 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
     cache = checked_cache(params)
     if state == "absent":
         return removal_result(ensure_absent(cache, params["revision"], params["files"], check_mode=module.check_mode), params["repo_id"])
-    request, environment = request_of(params, cache), environment_of(params, module.tmpdir)
+    request, environment = request_of(params, cache, trust=state != "verified"), environment_of(params, module.tmpdir)
     planned = state == "planned"
     outcome = ensure_present(request, environment, check_mode=module.check_mode or planned)
     result = result_of(outcome, request)

@@ -146,6 +146,10 @@ gpus:
       description: What the driver keeps back, and the CUDA context of the process.
       type: int
       sample: 994
+    driver_mib:
+      description: The part of C(overhead_mib) that the driver keeps back, once for all services on the GPU.
+      type: int
+      sample: 494
     free_mib:
       description: What is left. It is negative by what is missing.
       type: int

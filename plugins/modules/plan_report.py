@@ -50,6 +50,9 @@ options:
             RV(baremetal.llm.gpu_info#module:gpus) has them.
         type: list
         elements: dict
+      memory_mib:
+        description: Its own memory, beside that of its GPUs.
+        type: float
       driver:
         description:
           - Its NVIDIA driver with C(installed_version), V(null) where there is none, the C(wanted_version), the C(kernel_module), and
@@ -72,7 +75,7 @@ options:
         description:
           - Its services, each with C(name), C(engine), C(port), C(gpus) as indices or UUIDs, whether it C(fits), and its C(plan), V(null)
             where there is none.
-          - A C(plan) is what C(memory_plan) returns. It gives C(fits) where the service does not, and its C(problems) are
+          - A C(plan) is what M(baremetal.llm.memory_plan) returns. It gives C(fits) where the service does not, and its C(problems) are
             those of the service.
           - Each of its C(gpus) has C(weights_mib), C(mmproj_mib), C(kv_cache_mib), C(compute_mib) and C(overhead_mib). They are the GPUs of
             the service in their order, unless they have an C(index). C(memory_mib) counts where the GPU of the host has none, and
@@ -147,8 +150,8 @@ problems:
     code:
       description:
         - Stable name of the kind of problem.
-        - "Found here, all of them errors: V(gpu_shared_too_small), V(disk_too_small), and V(does_not_fit) for a service that does not fit
-          without another error that says why."
+        - "Found here, all of them errors: V(gpu_shared_too_small), V(host_memory_too_small), V(disk_too_small), and V(does_not_fit) for a
+          service that does not fit without another error that says why. A warning: V(host_memory_short)."
       type: str
       sample: gpu_shared_too_small
     severity:

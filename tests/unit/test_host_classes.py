@@ -93,8 +93,8 @@ def problems_with_flags(service: Service, trained_context: int) -> list[Problem]
 def test_each_setting_is_as_promised(services: Callable[..., Any], host_class: HostClass) -> None:
     service = only(services(host_class))
     flags = command(service)
-    model = {flag: flags.pop(flag) for flag in ("--model", "--mmproj")}
-    assert all(path and path.startswith("/var/lib/inference/models/") and path.endswith(".gguf") for path in model.values())
+    assert (service.model.repo_id, service.model.revision) == (host_class.repository, "main")
+    assert {flag: flags.pop(flag) for flag in ("--model", "--mmproj")} == {"--model": host_class.model, "--mmproj": host_class.projector}
     assert flags.pop("--alias") == service.name == host_class.service
     assert flags.pop("--api-key-file") == KEY_FILE
     assert flags == host_class.flags

@@ -22,6 +22,8 @@ class Content:
     """What is in a file: bytes, or the file on this machine that holds them, which may be of any size."""
 
     source: bytes | Path
+    claimed: str | None = None
+    """What the hub says its sha256 is, for one that is too large to be read and is not to be downloaded either."""
 
     @property
     def size(self) -> int:
@@ -29,7 +31,7 @@ class Content:
 
     @functools.cached_property
     def sha256(self) -> str:
-        return self._digest(hashlib.sha256())
+        return self.claimed or self._digest(hashlib.sha256())
 
     @functools.cached_property
     def git_sha1(self) -> str:
@@ -93,7 +95,7 @@ class Repository:
     commits: dict[str, dict[str, File]] = field(default_factory=dict)
     refs: dict[str, str] = field(default_factory=dict)
 
-    def commit(self, files: Mapping[str, bytes | Path], ref: str = "main") -> str:
+    def commit(self, files: Mapping[str, bytes | Path | Content], ref: str = "main") -> str:
         """Make ``files`` the whole tree that ``ref`` names. The same files after the same commit make the same commit."""
         tree = {path: _file(path, source) for path, source in sorted(files.items())}
         lines = [self.repo_id, self.refs.get(ref, ""), *(f"{path} {file.content.sha256}" for path, file in tree.items())]
@@ -107,8 +109,8 @@ class Repository:
         return commit if commit in self.commits else None
 
 
-def _file(path: str, source: bytes | Path) -> File:
-    content = Content(source)
+def _file(path: str, source: bytes | Path | Content) -> File:
+    content = source if isinstance(source, Content) else Content(source)
     return File(path, content, path.endswith(LFS_SUFFIXES) or content.size >= LFS_BYTES)
 
 

@@ -79,7 +79,25 @@ def test_what_the_inventory_asks_for(arguments: dict[str, Any], codes: list[str]
 def test_a_warning_is_no_problem() -> None:
     found = host()
     found["problems"] = [{"code": "reboot_required", "severity": "warning", "message": "x", "remedy": "y"}]
-    assert driver_check(found) == {"due": False, "problems": [], "message": ""}
+    checked = driver_check(found)
+    assert (checked["due"], checked["problems"], checked["message"]) == (False, [], "")
+
+
+def test_what_a_plan_shows() -> None:
+    shown = driver_check(host(), "590", toolkit_version="13.0.3")
+    assert shown["gpus"] == [GPU]
+    assert shown["driver"] == {"installed_version": "580.95.05", "wanted_version": "590", "kernel_module": "open", "min": "580"}
+    assert shown["toolkit"] == {"version": "13.0.3", "min": "11.8", "max": shown["toolkit"]["max"], "architectures": ["86-real"]}
+    assert driver_check(host(), "580")["driver"]["wanted_version"] is None
+    assert driver_check(host())["toolkit"] is None
+    assert driver_check(host(), toolkit_version="latest")["driver"] is None
+
+
+@pytest.mark.parametrize(("expected", "gpus"), [([{"name": "NVIDIA A10"}], ["NVIDIA A10"]), ([], None)])
+def test_a_host_that_cannot_be_reached_is_taken_for_one_without_a_driver(expected: list[dict[str, Any]], gpus: list[str] | None) -> None:
+    checked = driver_check({"unreachable": True, "msg": "No route to host"}, "580", needs_gpu=True, expected=expected)
+    assert checked["problems"] == []
+    assert (checked["gpus"] and [gpu["name"] for gpu in checked["gpus"]]) == gpus
 
 
 @pytest.mark.parametrize(

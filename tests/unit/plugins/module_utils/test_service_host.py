@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.baremetal.llm.plugins.module_utils import _service_host
+from ansible_collections.baremetal.llm.plugins.module_utils import _service_host, _service_model
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import Severity
 from ansible_collections.baremetal.llm.plugins.module_utils._service import Service, parse
 from ansible_collections.baremetal.llm.plugins.module_utils._systemd import Systemd
@@ -86,7 +86,7 @@ def test_a_model_of_the_hub_is_found_in_its_cache(tmp_path: Path) -> None:
     def found(**model: str) -> dict[str, str]:
         parsed, problems = parse({"name": "chat", "model": {"repo_id": "acme/tiny", "file": "deep/m.gguf", **model}, "port": 8080})
         assert parsed is not None and problems == []
-        return _service_host.located(parsed, str(tmp_path)).model.files
+        return _service_model.located(parsed, str(tmp_path)).model.files
 
     assert found(revision=commit) == {"model.file": f"{root}/snapshots/{commit}/deep/m.gguf"}
     assert found(revision="v1")["model.file"] == f"{root}/snapshots/v1/deep/m.gguf"  # which is not there, and the run says so
@@ -96,13 +96,13 @@ def test_a_model_of_the_hub_is_found_in_its_cache(tmp_path: Path) -> None:
         name: f"{root}/snapshots/{commit}/{path}" for name, path in (("model.file", "deep/m.gguf"), ("model.mmproj", "p.gguf"))
     }
     plain = service(tmp_path / "chat.gguf")
-    assert _service_host.located(plain, str(tmp_path)) is plain
+    assert _service_model.located(plain, str(tmp_path)) is plain
 
 
 def test_a_model_of_the_hub_that_was_not_fetched(tmp_path: Path) -> None:
     parsed, _problems = parse({"name": "chat", "model": {"repo_id": "acme/tiny", "file": "m.gguf"}, "port": 8080})
     assert parsed is not None
-    (problem,) = _service_host.model_problems(_service_host.located(parsed, str(tmp_path)), ME)
+    (problem,) = _service_host.model_problems(_service_model.located(parsed, str(tmp_path)), ME)
     assert problem.code == "model_missing" and "baremetal.llm.hf_model" in problem.remedy
 
 

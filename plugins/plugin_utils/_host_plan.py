@@ -1,0 +1,265 @@
+# Copyright: (c) 2026, the baremetal.llm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The plan of one host: what the inventory says, what the host says, and what the headers of models say that are still to come."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from ansible_collections.baremetal.llm.plugins.module_utils._errors import UnavailableError, UserError
+from ansible_collections.baremetal.llm.plugins.module_utils._llama_server_options import rule_problems
+from ansible_collections.baremetal.llm.plugins.module_utils._models_there import expected_of, sound_services
+from ansible_collections.baremetal.llm.plugins.module_utils._plan_input import parse_hosts
+from ansible_collections.baremetal.llm.plugins.module_utils._plan_report import Finding
+from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, error, warning
+from ansible_collections.baremetal.llm.plugins.module_utils._received_file import version_of
+from ansible_collections.baremetal.llm.plugins.module_utils._service import Service
+from ansible_collections.baremetal.llm.plugins.module_utils._service_memory import gpus_of, memory_of, no_model, not_known, numbered
+from ansible_collections.baremetal.llm.plugins.module_utils._service_model import file_names
+from ansible_collections.baremetal.llm.plugins.plugin_utils._model_headers import HubHeaders, of_local
+
+Seen = Mapping[str, Any]
+"""What the module returned from the host."""
+
+
+def uploads_of(local_files: Iterable[str], directory: str) -> list[dict[str, Any]]:
+    """The files of the controller with where they go; size and time are None where there is no such file."""
+    uploads = []
+    for path in map(os.path.expanduser, local_files):
+        version = version_of(path) if os.path.isfile(path) else None
+        dest = f"{directory}/{os.path.basename(path)}"
+        uploads.append({"src": path, "dest": dest, "size": version and version.size, "modified": version and version.modified})
+    return uploads
+
+
+class HostPlan:
+    def __init__(self, params: dict[str, Any], uploads: list[dict[str, Any]], headers: HubHeaders) -> None:
+        self.params = {**params, "gpus": numbered(params["gpus"])}
+        self.uploads = [upload for upload in uploads if upload["size"] is not None]
+        self._lost = [upload["src"] for upload in uploads if upload["size"] is None]
+        self._headers = headers
+
+    @cached_property
+    def services(self) -> list[Service]:
+        return sound_services(self.params["services"])
+
+    def models_due(self, seen: Seen | None) -> bool:
+        if seen is None:
+            return True
+        hubs = [found["hub"] for found in seen["services"].values() if found["hub"]]
+        return bool(self._lost or seen["uploads_due"]) or any(hub["due"] for hub in hubs)
+
+    def measuring(self, seen: Seen | None) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The services that the host's own llama.cpp can be asked about, and with which arguments of memory_plan."""
+        for service in self.services if seen and seen["calibrates"] else ():
+            headers = seen["services"][service.name]["headers"] if seen else None
+            if headers and "unreadable" not in headers:
+                with contextlib.suppress(UserError):  # of a GPU that is not there, the calculated plan tells
+                    yield service.name, self._request(service, headers)
+
+    def entry(
+        self, host: str, groups: list[str], seen: Seen | None, unreachable: str = "", measured: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """The host as plan_report takes it; ``measured`` are plans that the host itself has made."""
+        plans = [_ServicePlan(self, service, seen, (measured or {}).get(service.name)) for service in self.services]
+        problems = [*self.params["problems"], *(problem.as_dict() for problem in self._problems(unreachable if seen is None else ""))]
+        return {
+            "host": host,
+            "groups": groups,
+            "gpus": self.params["gpus"],
+            "memory_mib": seen and seen["memory_mib"],
+            "driver": self.params["driver"],
+            "toolkit": self.params["toolkit"],
+            "models": [*(plan.model for plan in plans), *self._other_uploads(seen)],
+            "services": [self._without_told(plan.as_dict()) for plan in plans],
+            "problems": [*problems, *(problem for plan in plans for problem in plan.problems)],
+        }
+
+    def findings(self, entry: dict[str, Any]) -> tuple[list[str], list[str]]:
+        """The errors and the warnings; no warning that a later task repeats."""
+        (host,) = parse_hosts([entry])
+        told = {(problem["code"], problem["message"]) for problem in self.params["problems"]}
+        rules = {service.name: {problem.code for problem in rule_problems(service)} for service in self.services}
+        warnings = [
+            _text(finding)
+            for finding in host.findings
+            if not finding.is_error
+            and (finding.problem.code, finding.problem.message) not in told
+            and finding.problem.code not in rules.get(finding.service or "", ())
+        ]
+        return [_text(finding) for finding in host.findings if finding.is_error], warnings
+
+    def header(self, service: Service, name: str, commit: str | None) -> dict[str, Any]:
+        """Of a file that is not on the host."""
+        if service.model.repo_id is not None:
+            return self._headers.of(service.model.repo_id, commit or service.model.revision, name)
+        source = next((upload["src"] for upload in self.uploads if upload["dest"] == name), None)
+        if source is None:
+            raise UserError(f"{name} is on the host or nowhere, and its header can't be read from here")
+        return of_local(source)
+
+    def _request(self, service: Service, headers: Mapping[str, Any]) -> dict[str, Any]:
+        paths = {where: header["files"][0]["path"] for where, header in headers.items()}
+        limit = service.resources.memory_bytes
+        return {
+            "model": paths["model.file"],
+            "mmproj": paths.get("model.mmproj"),
+            "options": dict(service.options),
+            "resources": {"memory": str(limit)} if limit else {},
+            "gpus": gpus_of(service, self.params["gpus"]),
+            "binary": self.params["binary"],
+        }
+
+    def _problems(self, unreachable: str) -> Iterator[Problem]:
+        for path in self._lost:
+            message = f"models_local_files: {path!r} is not a file on the controller"
+            yield error("local_file_missing", message, "Correct the path, or make the file first")
+        if unreachable and self.services:
+            message = f"The host can't be looked at ({unreachable}), so this plan is made from the inventory alone"
+            yield warning(
+                "host_unreachable", message, "Plan again once it can be reached; until then, inference_expected_gpus says which GPUs it has"
+            )
+
+    def _other_uploads(self, seen: Seen | None) -> Iterator[dict[str, Any]]:
+        """Files that are to be copied without a service that names them."""
+        named = {name for service in self.services for name in file_names(service.model)}
+        others = [upload for upload in self.uploads if upload["dest"] not in named]
+        if others:
+            yield self.model(None, None, [self.upload(upload, seen) for upload in others], self.params["directory"], seen)
+
+    def upload(self, upload: Mapping[str, Any], seen: Seen | None) -> dict[str, Any]:
+        present = None if seen is None else upload["dest"] not in seen["uploads_due"]
+        return {"path": upload["dest"], "size": upload["size"], "present": present}
+
+    def model(
+        self, repo_id: str | None, revision: str | None, files: list[dict[str, Any]], directory: str, seen: Seen | None
+    ) -> dict[str, Any]:
+        free = seen["free_bytes"].get(directory) if seen else None
+        return {"repo_id": repo_id, "revision": revision, "files": files, "directory": directory, "free_bytes": free}
+
+    def _without_told(self, service: dict[str, Any]) -> dict[str, Any]:
+        """The service less the problems of its plan that were found before, which then name it."""
+        told = {(problem["code"], problem["message"]) for problem in self.params["problems"]}
+        plan = service["plan"]
+        if plan is not None:
+            new = [problem for problem in plan["problems"] if (problem["code"], f"{service['name']}: {problem['message']}") not in told]
+            service["plan"] = {**plan, "problems": new}
+        return service
+
+
+@dataclass(frozen=True)
+class _ServicePlan:
+    """One service of it."""
+
+    host: HostPlan
+    service: Service
+    seen: Seen | None
+    measured: Mapping[str, Any] | None
+
+    @cached_property
+    def found(self) -> Mapping[str, Any]:
+        return self.seen["services"][self.service.name] if self.seen else {"files": [], "headers": None, "hub": None}
+
+    @cached_property
+    def hub(self) -> Mapping[str, Any]:
+        return self.found["hub"] or {"commit": None, "files": [], "refused": None}
+
+    @cached_property
+    def commit(self) -> str | None:
+        settled = expected_of(self.service, self.host.params["locked"]) or self.hub
+        return settled.get("commit")
+
+    @cached_property
+    def headers(self) -> dict[str, dict[str, Any]] | UserError | None:
+        """Of files that are still to come, by their names; None where all are there, or where nobody brings them."""
+        if self.found["headers"] or self.missing:
+            return None
+        try:
+            return {name: self.host.header(self.service, name, self.commit) for name in self.service.model.files.values()}
+        except UserError as reason:
+            return reason
+
+    @cached_property
+    def memory(self) -> Mapping[str, Any]:
+        there: Mapping[str, Any] = self.found["headers"] or {}
+        if self.measured:
+            return {"plan": self.measured, "problem": None}
+        if "unreadable" in there:
+            return {"plan": None, "problem": not_known(UserError(there["unreadable"])).as_dict()}
+        if there:
+            return memory_of(self.service, self.host.params["gpus"], there["model.file"], there.get("model.mmproj"))
+        if isinstance(self.headers, dict):
+            named, model = self.headers, self.service.model
+            return memory_of(self.service, self.host.params["gpus"], named[model.file], named[model.mmproj] if model.mmproj else None)
+        return {"plan": None, "problem": None}
+
+    @cached_property
+    def missing(self) -> list[str]:
+        """Files of the host that are not there, and that nobody brings."""
+        if self.service.model.repo_id is not None or self.seen is None:
+            return []
+        brought = {upload["dest"] for upload in self.host.uploads}
+        return [file["path"] for file in self.found["files"] if file["size"] is None and file["path"] not in brought]
+
+    @cached_property
+    def model(self) -> dict[str, Any]:
+        model = self.service.model
+        if model.repo_id is None:
+            return self.host.model(None, None, list(self._files_of_host()), os.path.dirname(model.file), self.seen)
+        headers = self.headers if isinstance(self.headers, dict) else {}
+        revision = self.commit or next((header["commit"] for header in headers.values()), None) or model.revision
+        return self.host.model(model.repo_id, revision, self._files_of_hub(), self.host.params["cache_dir"], self.seen)
+
+    def _files_of_host(self) -> Iterator[dict[str, Any]]:
+        uploads = {upload["dest"]: upload for upload in self.host.uploads}
+        there = {file["path"]: file["size"] for file in self.found["files"]}
+        for name in file_names(self.service.model):
+            if name in uploads:
+                yield self.host.upload(uploads[name], self.seen)
+            else:
+                yield {"path": name, "size": there.get(name), "present": None if self.seen is None else there.get(name) is not None}
+
+    def _files_of_hub(self) -> list[dict[str, Any]]:
+        headers = self.headers if isinstance(self.headers, dict) else {}
+        sizes = {file["path"]: file["size"] for header in headers.values() for file in header["files"]}
+        if self.hub["files"]:
+            return [{**file, "size": sizes.get(file["path"]) if file["size"] is None else file["size"]} for file in self.hub["files"]]
+        # Nobody has told the host yet which files there are; what a client would find there is told by its snapshot.
+        present = None if self.seen is None else False
+        return [{"path": name, "size": sizes.get(name), "present": present} for name in sizes or file_names(self.service.model)]
+
+    @property
+    def problems(self) -> Iterator[dict[str, Any]]:
+        found: list[dict[str, str]] = [self.memory["problem"]] if self.memory["problem"] else []
+        if self.hub["refused"]:
+            kind = UnavailableError if self.hub["refused"]["passing"] else UserError
+            found.append(no_model(kind(self.hub["refused"]["msg"])).as_dict())
+        elif isinstance(self.headers, UserError):
+            reason = no_model if self.service.model.repo_id else not_known
+            found.append(reason(self.headers).as_dict())
+        for path in self.missing:
+            message = f"model: {path} is not on the host, and models_local_files does not bring it"
+            found.append(error("model_missing", message, "Put the file there, correct the path, or name a model of the hub").as_dict())
+        return ({**problem, "service": self.service.name} for problem in found)
+
+    def as_dict(self) -> dict[str, Any]:
+        service = self.service
+        plan = self.memory["plan"]
+        return {
+            "name": service.name,
+            "engine": service.engine,
+            "port": service.port,
+            "gpus": list(service.gpus),
+            "fits": plan and plan["fits"],
+            "plan": plan,
+        }
+
+
+def _text(finding: Finding) -> str:
+    return f"{finding.service}: {finding.problem}" if finding.service else str(finding.problem)

@@ -1,0 +1,186 @@
+# Copyright: (c) 2026, the baremetal.llm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is planned for a host, from what it says of itself and what the headers of its models say; and what is never asked of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.baremetal.llm.plugins.module_utils._header_cache import HeaderCache
+from ansible_collections.baremetal.llm.plugins.module_utils._models_there import look
+from ansible_collections.baremetal.llm.plugins.modules.inference_plan import ARGUMENT_SPEC
+from ansible_collections.baremetal.llm.plugins.plugin_utils._host_plan import HostPlan, uploads_of
+from ansible_collections.baremetal.llm.plugins.plugin_utils._model_headers import HubHeaders
+from ansible_collections.baremetal.llm.plugins.plugin_utils._services import planned_service
+from ansible_collections.baremetal.llm.tests import model_blueprints as models
+
+A10 = {"index": 0, "name": "NVIDIA A10", "memory_mib": 23028, "uuid": "GPU-1", "compute_capability": "8.6"}
+
+
+def service(name: str = "chat", **changes: Any) -> dict[str, Any]:
+    return {"name": name, "model": {"file": "/nowhere/m.gguf"}, "port": 8080, "options": {"ctx_size": 4096, "parallel": 2}, **changes}
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return models.llama(models.TINY).write(tmp_path / "m.gguf")
+
+
+class Planner:
+    """Plans with a host that is this machine."""
+
+    def __init__(self, tmp_path: Path, *services: dict[str, Any], **params: Any) -> None:
+        defaults = {name: option.get("default") for name, option in ARGUMENT_SPEC.items()}
+        self.params = {**defaults, "cache_dir": str(tmp_path / "hub"), "offline": True, **params, "services": list(services)}
+        headers = HubHeaders("http://127.0.0.1:9", None, True, 1, HeaderCache(tmp_path / "headers"))
+        self.plan = HostPlan(self.params, uploads_of(self.params["local_files"], self.params["directory"]), headers)
+        self.scratch = str(tmp_path)
+
+    def seen(self) -> dict[str, Any]:
+        return look({**self.plan.params, "uploads": self.plan.uploads}, self.scratch)
+
+    def findings(self, seen: dict[str, Any] | None) -> tuple[list[str], list[str]]:
+        return self.plan.findings(self.plan.entry("h", ["a10"], seen, "" if seen else "No route to host"))
+
+
+def test_a_model_that_is_there(tmp_path: Path, model: Path) -> None:
+    planner = Planner(tmp_path, service(model={"file": str(model)}, gpus=[0]), gpus=[A10])
+    seen = planner.seen()
+    entry = planner.plan.entry("h", ["a10"], seen)
+    (planned,) = entry["services"]
+    assert planned["fits"] and planned["plan"]["tokens_per_slot"] == 2048
+    assert entry["models"][0]["files"] == [{"path": str(model), "size": model.stat().st_size, "present": True}]
+    assert entry["memory_mib"] > 0 and entry["models"][0]["free_bytes"] > 0
+    assert planner.findings(seen) == ([], []) and not planner.plan.models_due(seen)
+
+
+def test_a_model_that_is_still_to_be_copied(tmp_path: Path, model: Path) -> None:
+    wanted = service(model={"file": f"{tmp_path}/there/m.gguf"})
+    planner = Planner(tmp_path, wanted, local_files=[str(model)], directory=f"{tmp_path}/there")
+    seen = planner.seen()
+    entry = planner.plan.entry("h", [], seen)
+    assert entry["services"][0]["plan"]["host"]["kv_cache_mib"] == 512
+    assert entry["models"][0]["files"][0]["present"] is False
+    assert planner.findings(seen) == ([], []) and planner.plan.models_due(seen)
+    (tmp_path / "there").mkdir()
+    there = tmp_path / "there" / "m.gguf"
+    there.symlink_to(model)
+    assert not planner.plan.models_due(planner.seen())
+
+
+@pytest.mark.parametrize(
+    ("changes", "params", "words"),
+    [
+        ({}, {}, "chat: model: /nowhere/m.gguf is not on the host, and models_local_files does not bring it. Put the file there"),
+        ({}, {"local_files": ["/nowhere/else.gguf"]}, "models_local_files: '/nowhere/else.gguf' is not a file on the controller"),
+        ({"gpus": [0]}, {"problems": [{"code": "x", "severity": "error", "message": "m", "remedy": "r"}]}, "m. r."),
+    ],
+)
+def test_errors(tmp_path: Path, changes: dict[str, Any], params: dict[str, Any], words: str) -> None:
+    planner = Planner(tmp_path, service(**changes), **params)
+    errors, _warnings = planner.findings(planner.seen())
+    assert any(error.startswith(words) for error in errors)
+
+
+def test_services_that_fit_alone_and_not_together(tmp_path: Path, model: Path) -> None:
+    large = {"ctx_size": 131072, "parallel": 2}
+    both = [service(name, port=port, model={"file": str(model)}, gpus=[0], options=large) for name, port in (("a", 1), ("b", 2))]
+    planner = Planner(tmp_path, *both, gpus=[A10])
+    errors, _warnings = planner.findings(planner.seen())
+    assert [error for error in errors if "a and b together" in error] == errors != []
+    alone = Planner(tmp_path, both[0], gpus=[A10])
+    assert alone.findings(alone.seen())[0] == []
+
+
+def test_a_host_that_has_too_little_memory(tmp_path: Path, model: Path) -> None:
+    planner = Planner(tmp_path, service(model={"file": str(model)}))
+    errors, _warnings = planner.findings({**planner.seen(), "memory_mib": 400})
+    assert len(errors) == 1 and errors[0].startswith("The host has 400 MiB of memory")
+
+
+def test_what_is_unknown_is_a_warning(tmp_path: Path, model: Path) -> None:
+    hub = service(model={"repo_id": "acme/tiny", "file": "m.gguf"})
+    planner = Planner(tmp_path, hub)
+    errors, warnings = planner.findings(None)
+    assert errors == [] and planner.plan.models_due(None)
+    assert "inference_offline is true" in warnings[1] and "No route to host" in warnings[0]
+    strange = Planner(tmp_path, service(model={"file": str(model)}, gpus=["GPU-2"]), gpus=[A10])
+    errors, warnings = strange.findings(strange.seen())
+    assert errors == [] and "GPU-2 is none of the GPUs" in warnings[0]
+
+
+def test_a_file_that_is_no_model_is_a_warning_here(tmp_path: Path) -> None:
+    """What inference_service says of it, it says better."""
+    (tmp_path / "m.gguf").write_bytes(b"text")
+    planner = Planner(tmp_path, service(model={"file": str(tmp_path / "m.gguf")}))
+    errors, warnings = planner.findings(planner.seen())
+    assert errors == [] and "can't be read as a GGUF file" in warnings[0]
+
+
+def test_a_problem_is_told_once(tmp_path: Path, model: Path) -> None:
+    wrong = service(model={"file": str(model)}, options={"ctx_size": 4096, "parallel": 2, "cache_type_v": "q8_0", "flash_attn": "off"})
+    alone = Planner(tmp_path, wrong)
+    (problem,) = [
+        found for found in alone.plan.entry("h", [], alone.seen())["services"][0]["plan"]["problems"] if "q8_0" in found["message"]
+    ]
+    told = {**problem, "message": f"chat: {problem['message']}"}
+    planner = Planner(tmp_path, wrong, problems=[told])
+    errors, warnings = planner.findings(planner.seen())
+    assert len([text for text in (*errors, *warnings) if problem["message"] in text]) <= 1
+
+
+def test_gpus_of_a_host_without_a_driver_are_counted(tmp_path: Path, model: Path) -> None:
+    blank = {**A10, "index": None, "uuid": None, "memory_mib": None}
+    planner = Planner(tmp_path, service(model={"file": str(model)}, gpus=[1]), gpus=[blank, blank])
+    entry = planner.plan.entry("h", [], planner.seen())
+    assert [gpu["index"] for gpu in entry["gpus"]] == [0, 1]
+    assert entry["services"][0]["plan"]["gpus"][0]["memory_mib"] == 23028
+
+
+def test_the_commit_of_a_lock_counts(tmp_path: Path, model: Path) -> None:
+    commit = "0123456789" * 4
+    content = {"path": "m.gguf", "size": model.stat().st_size, "sha256": "0" * 64}
+    snapshot = tmp_path / "hub" / "models--acme--tiny" / "snapshots" / commit
+    snapshot.mkdir(parents=True)
+    (snapshot / "m.gguf").symlink_to(model)
+    hub = service(model={"repo_id": "acme/tiny", "file": "m.gguf"})
+    planner = Planner(tmp_path, hub, locked={"chat": {"expected": {"commit": commit, "files": [content]}}})
+    seen = planner.seen()
+    entry = planner.plan.entry("h", [], seen)
+    assert entry["models"][0]["revision"] == commit and entry["services"][0]["fits"]
+    assert entry["models"][0]["files"] == [{"path": "m.gguf", "size": content["size"], "present": True}]
+    assert planner.plan.models_due(seen), "nobody has read it yet"
+    unlocked = Planner(tmp_path, hub)
+    assert unlocked.plan.entry("h", [], unlocked.seen())["services"][0]["fits"] is None
+
+
+def test_a_path_on_a_host_that_cannot_be_reached_is_no_error(tmp_path: Path, model: Path) -> None:
+    errors, warnings = Planner(tmp_path, service()).findings(None)
+    assert errors == [] and "/nowhere/m.gguf is on the host or nowhere" in warnings[1]
+    (tmp_path / "broken.gguf").write_bytes(b"GGUF")
+    broken = Planner(tmp_path, service(model={"file": "/srv/broken.gguf"}), local_files=[str(tmp_path / "broken.gguf")], directory="/srv")
+    errors, warnings = broken.findings(broken.seen())
+    assert errors == [] and "models_local_files: " in warnings[0]
+
+
+def test_what_the_host_is_asked_to_measure(tmp_path: Path, model: Path) -> None:
+    (tmp_path / "llama-fit-params").touch(0o755)
+    both = [service(model={"file": str(model)}, gpus=[0], api_key="k"), service("b", port=2, model={"file": str(model)}, gpus=[7])]
+    planner = Planner(tmp_path, *both, gpus=[A10], binary=str(tmp_path / "llama-server"))
+    ((name, request),) = planner.plan.measuring(planner.seen())
+    assert (name, request["model"], request["gpus"], request["mmproj"]) == ("chat", str(model), [A10], None)
+    assert list(planner.plan.measuring(None)) == []
+
+
+def test_what_is_not_looked_at() -> None:
+    class Vault(dict[str, Any]):
+        def __getitem__(self, key: str) -> Any:
+            assert key not in ("api_key", "environment")
+            return super().__getitem__(key)
+
+    planned = planned_service(Vault(service(api_key="secret", environment={"A": "b"}, host="0.0.0.0")))
+    assert set(planned) == {"name", "model", "port", "options", "host"}
+    assert planned_service("text") == "text"
