@@ -91,7 +91,7 @@ def test_cut_anywhere() -> None:
 
 def test_damaged_anywhere() -> None:
     rng = random.Random(1)
-    began = time.monotonic()
+    began = time.process_time()
     for _round in range(3000):
         damaged = bytearray(WHOLE)
         for _byte in range(rng.choice((1, 2, 8))):
@@ -99,7 +99,7 @@ def test_damaged_anywhere() -> None:
             damaged[place] = rng.choice((0, 1, 0x7F, 0xFF, rng.randrange(256)))
         with contextlib.suppress(DamagedElfError):
             read(bytes(damaged))
-    assert time.monotonic() - began < 20
+    assert time.process_time() - began < 20
 
 
 def test_no_section_is_too_big(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_no_section_is_too_big(tmp_path: Path) -> None:
     with (tmp_path / "big").open("wb") as file:
         file.write(data)
         file.truncate(size)
-    began = time.monotonic()
+    began = time.process_time()
     with mapped(tmp_path / "big") as big:
         assert big is not None and embedded_architectures(big) == set()
-    assert time.monotonic() - began < 10
+    assert time.process_time() - began < 10

@@ -98,7 +98,7 @@ def test_no_answer_is_waited_for_longer_than_the_timeout(drip: tuple[bytes, ...]
     started = time.monotonic()
     with answering(*drip, b"", pause=0.05 if drip else 5) as url, pytest.raises(RequestError, match=r"within 0\.2 s"):
         Client(url, timeout=0.2).get("/props")
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 4
 
 
 def test_an_endless_stream_ends_with_the_timeout() -> None:

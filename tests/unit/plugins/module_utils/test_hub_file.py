@@ -243,7 +243,7 @@ def test_no_answer_is_waited_for_longer_than_the_timeout(answer: Callable[[BaseH
     with FileServer(answer=answer) as server:
         began = time.monotonic()
         assert "did not answer within 0.3 s" in failure(server, timeout=0.3)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 4
 
 
 @pytest.mark.parametrize("change", ["etag", "size"])

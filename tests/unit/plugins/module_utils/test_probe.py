@@ -138,7 +138,7 @@ class TestHealth:
         check, seconds = _probe.wait_until_healthy(Client(url), lambda: None, 0.4)
         assert (check.ok, seconds) == (False, None)
         assert "not healthy within 0.4 s; at last: the connection is refused" in check.detail
-        assert 0.4 <= time.monotonic() - started < 1
+        assert 0.4 <= time.monotonic() - started < 4
 
     def test_a_server_that_never_gets_healthy_ends_with_its_last_answer(self) -> None:
         with FakeLlamaServer(health=[503] * 99) as server:
