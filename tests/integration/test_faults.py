@@ -56,7 +56,7 @@ def releases(deployment: Deployment) -> list[str]:
 @pytest.mark.parametrize(
     ("task", "seconds"),
     [
-        ("Copy the model files that the controller holds", 0.2),  # while the unit is written
+        ("Inference services, written, started and proven", 0.2),  # the check of the arguments; while the unit is written
         ("Write the services", 0.0),  # written, and not yet restarted
         ("Write the services", 0.3),  # while it is restarted
         ("Start what is new or changed", 0.2),  # restarted, and not yet proven
