@@ -28,6 +28,7 @@ _FOR_THE_HOST = (
     "python",
     "client_directory",
     "timeout",
+    "bundle",
 )
 
 
@@ -47,6 +48,7 @@ class ActionModule(ActionBase):
             params["offline"],
             params["timeout"],
             HeaderCache(default_directory(os.environ)),
+            params["bundle"],
         )
         plan = HostPlan(params, uploads_of(params["local_files"], params["directory"]), headers)
         seen, unreachable = self._ask(plan, variables)

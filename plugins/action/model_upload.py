@@ -5,18 +5,20 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.baremetal.llm.plugins.module_utils._files import sha256_of
-from ansible_collections.baremetal.llm.plugins.module_utils._received_file import version_of
+from ansible_collections.baremetal.llm.plugins.module_utils._received_file import staged_path, version_of
+from ansible_collections.baremetal.llm.plugins.plugin_utils._callbacks import audience
+from ansible_collections.baremetal.llm.plugins.plugin_utils._sending import Sender
 
 
 class ActionModule(ActionBase):
     """Asks the host whether it has the file, and sends it only if not."""
 
-    TRANSFERS_FILES = False  # not before the host has asked for it
+    TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
@@ -28,10 +30,6 @@ class ActionModule(ActionBase):
         asked = self._execute_module(module_args=arguments, task_vars=task_vars)
         if asked.get("failed") or not asked.get("changed") or self._task.check_mode:
             return {**result, **asked}
-        self._make_tmp_path()
-        try:
-            received = self._transfer_file(src, self._connection._shell.join_path(self._connection._shell.tmpdir, "received"))
-            proof = {"sha256": sha256_of(src), "received": received}
-            return {**result, **self._execute_module(module_args={**arguments, **proof}, task_vars=task_vars)}
-        finally:
-            self._remove_tmp_path(self._connection._shell.tmpdir)
+        sender = Sender(self, audience(self._task, task_vars or {}))
+        sha256 = sender.send(Path(src), str(staged_path(Path(asked["dest"]))), os.path.basename(src))
+        return {**result, **self._execute_module(module_args={**arguments, "sha256": sha256}, task_vars=task_vars)}

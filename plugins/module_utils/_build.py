@@ -15,6 +15,7 @@ from pathlib import Path
 from ansible_collections.baremetal.llm.plugins.module_utils._build_plan import (
     Plan,
     Request,
+    asks_for,
     make_plan,
     missing_tools,
     source_of,
@@ -23,6 +24,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._build_plan import (
 from ansible_collections.baremetal.llm.plugins.module_utils._cmake import Cuda, build_argv, build_environment, configure_argv
 from ansible_collections.baremetal.llm.plugins.module_utils._command import Completed
 from ansible_collections.baremetal.llm.plugins.module_utils._cuda_root import DRIVER_STUB, LIBRARIES
+from ansible_collections.baremetal.llm.plugins.module_utils._delivery import Wish
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._job import Job
 from ansible_collections.baremetal.llm.plugins.module_utils._ninja import Failure, find_failure, first_error, parse_step
@@ -64,6 +66,8 @@ class Outcome:
     warnings: tuple[str, ...] = ()
     log: Path | None = None
     removed: tuple[str, ...] = ()
+    asks_for: tuple[Wish, ...] = ()
+    """What the controller has to send before it can go on."""
 
 
 # --- present ------------------------------------------------------------------------------------------------------------
@@ -75,14 +79,18 @@ def ensure_present(request: Request, *, check_mode: bool) -> Outcome:
     plan = make_plan(request, store)
     if plan.build:
         check_free_space(request)
+    predicted = replace(_predicted(store, plan), asks_for=asks_for(request, store, plan))
     if check_mode or not plan.changed:
-        return _predicted(store, plan)
+        return predicted
     with store.locked() as lock:
         # Somebody else may have built it while this run waited.
         plan = make_plan(request, store)
         predicted, log = _predicted(store, plan), None
         if not plan.changed:
             return predicted
+        if wishes := asks_for(request, store, plan):
+            store.sources.mkdir(exist_ok=True)
+            return replace(predicted, changed=False, asks_for=wishes)
         if plan.build:
             plan, log = _build(request, store, plan, lock)
         if plan.key is None:
@@ -149,7 +157,10 @@ def _build(request: Request, store: ReleaseStore, plan: Plan, lock: int) -> tupl
     with open(log, "w", encoding="utf-8", opener=_private) as file, ProgressFile(store.progress) as progress:
         job = Job(file, progress, (lock,))
         try:
-            fetch(source, plan.identity, SourceCache(store.sources), work, job)
+            cache = SourceCache(store.sources)
+            if plan.identity and request.delivery and request.delivery.delivered:
+                cache.take(source, plan.identity, request.delivery.delivered[0])
+            fetch(source, plan.identity, cache, work, job)
             if plan.key is None:
                 plan = make_plan(request, store)
             if plan.build:

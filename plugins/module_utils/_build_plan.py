@@ -26,6 +26,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._cuda_build import (
 )
 from ansible_collections.baremetal.llm.plugins.module_utils._cuda_root import missing_pieces, toolkit_version
 from ansible_collections.baremetal.llm.plugins.module_utils._cuda_versions import Version
+from ansible_collections.baremetal.llm.plugins.module_utils._delivery import Delivery, Wish
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._release_key import build_inputs, build_key, reasons_to_rebuild
 from ansible_collections.baremetal.llm.plugins.module_utils._release_store import ReleaseStore
@@ -62,6 +63,8 @@ class Request:
     jobs: int | None = None
     keep_releases: int = 3
     ccache: bool | None = None
+    offline: bool = False
+    delivery: Delivery | None = None
 
     @property
     def options(self) -> dict[str, str]:
@@ -112,8 +115,10 @@ def make_plan(request: Request, store: ReleaseStore) -> Plan:
     before = store.current_key()
     warnings = tuple(_hindrances(request))
     identity = SourceCache(store.sources).known_identity(source)
+    if identity is None and _closed(request):
+        raise _unknown_offline(source)
     if not _toolchain_is_known(request) or (identity is None and missing(source.tools)):
-        return Plan(before, None, {}, True, _reasons(store, source, before, {}), warnings=warnings)
+        return Plan(before, None, {}, True, _reasons(store, source, before, {}), identity, warnings=warnings)
     toolchain = None if request.prebuilt else _ask_toolchain(request)
     if identity is None and source.kind == "git":
         identity = resolve_revision(source)
@@ -130,6 +135,30 @@ def make_plan(request: Request, store: ReleaseStore) -> Plan:
     build = key is None or store.manifest(key) is None
     reasons = () if key == before and not build else _reasons(store, source, before, inputs)
     return Plan(before, key, inputs, build, reasons, identity, toolchain, warnings)
+
+
+def asks_for(request: Request, store: ReleaseStore, plan: Plan) -> tuple[Wish, ...]:
+    """What the controller has to send from its bundle before the plan can be carried out."""
+    source, identity = source_of(request), plan.identity
+    sent = request.delivery is not None and request.delivery.delivered
+    if sent or not (plan.build and identity and _closed(request)) or SourceCache(store.sources).has(source, identity):
+        return ()
+    if request.delivery is None:
+        raise UserError(
+            f"offline: {source.label} ({identity.digest}) is not in {store.sources}, so it can't be built; "
+            "run this once without offline, or bring it in a bundle"
+        )
+    return (Wish(identity.digest, source.label),)
+
+
+def _closed(request: Request) -> bool:
+    """Whether the sources are somewhere that must not be asked."""
+    return request.offline and source_of(request).remote
+
+
+def _unknown_offline(source: Source) -> UserError:
+    what = f"version: what {source.version!r} is" if source.kind == "git" else f"sha256: that of {source.label}"
+    return UserError(f"source.{what} can't be asked for offline; write a lock (playbooks/lock.yml), or give the exact commit or sha256")
 
 
 def _check_request(request: Request) -> None:
@@ -197,9 +226,10 @@ def toolkit_unfit(request: Request) -> str | None:
 
 
 def missing_tools(request: Request) -> list[Tool]:
+    fetching = [] if _closed(request) else source_of(request).tools
     if request.prebuilt:
-        return missing(source_of(request).tools)
-    wanted = [CMAKE, MAKE, *source_of(request).tools, *([CCACHE] if request.ccache else [])]
+        return missing(fetching)
+    wanted = [CMAKE, MAKE, *fetching, *([CCACHE] if request.ccache else [])]
     return [*compilers_missing(request.options), *missing(wanted)]
 
 

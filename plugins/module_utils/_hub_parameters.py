@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.baremetal.llm.plugins.module_utils._delivery import ARGUMENTS, delivery_of
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_access import access_of
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_cache import DEFAULT_CACHE, RepoCache
@@ -41,6 +42,7 @@ PLACE_SPEC: dict[str, Any] = {
     "python": {"type": "path"},
     "client_directory": {"type": "path", "default": DEFAULT_DIRECTORY},
     "timeout": {"type": "int", "default": 30},
+    "bundle": ARGUMENTS["bundle"],
 }
 """Where models come from and go to."""
 
@@ -84,6 +86,7 @@ def request_of(params: Mapping[str, Any], cache: RepoCache, *, trust: bool = Tru
         patterns=tuple(params["files"]),
         lock=parse_lock(params["expected"]) if params["expected"] else None,
         offline=params["offline"],
+        delivery=delivery_of(params),
         trust=trust,
         with_token=bool(params["token"]),
     )

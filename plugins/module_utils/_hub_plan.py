@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from ansible_collections.baremetal.llm.plugins.module_utils._delivery import Delivery, Wish
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_cache import RepoCache
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_choice import chosen, is_glob
@@ -42,12 +43,21 @@ class Request:
     patterns: tuple[str, ...] = ()
     lock: LockedModel | None = None
     offline: bool = False
+    delivery: Delivery | None = None
     trust: bool = True
     with_token: bool = False
 
     @property
     def repo_id(self) -> str:
         return self.cache.repo_id
+
+    def asks_for(self, plan: Plan) -> tuple[Wish, ...]:
+        """What the controller is to send from its bundle, which has only what a lock names."""
+        if self.delivery is None or self.lock is None:
+            return ()
+        sent = self.delivery.delivered
+        wanted = {file.wanted.sha256: file.path for file in plan.to_fetch if file.wanted.sha256}
+        return tuple(Wish(sha256, f"{name} of {self.repo_id}") for sha256, name in wanted.items() if sha256 not in sent)
 
 
 @dataclass(frozen=True)
@@ -112,7 +122,7 @@ def make_plan(request: Request, client: HubClient | None, settled: Settled | Non
     if incomplete and settled.listing is None and client is not None and not request.offline:
         settled = replace(settled, listing=_look(request, client, commit))
         files = _judged(request, commit, settled.listing, proofs)
-    if incomplete and request.offline:
+    if incomplete and request.offline and not (request.delivery and request.lock):
         raise _incomplete_offline(request, commit, files)
     commit_before, before = _before(request, [file.path for file in files], proofs)
     return Plan(

@@ -8,17 +8,16 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Protocol, cast
 
+from ansible_collections.baremetal.llm.plugins.module_utils._delivery import Wish, prove
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_cache import Found, RepoCache
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_errors import explained
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_names import HubFile, Listing
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_plan import Plan, Request, Settled, asked, make_plan, readable
-from ansible_collections.baremetal.llm.plugins.module_utils._hub_process import Download, HubClient, HubFailure, Watcher
+from ansible_collections.baremetal.llm.plugins.module_utils._hub_process import Download, HubClient, HubFailure, Watcher, check_size
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_records import (
     Proof,
     proof_of,
@@ -29,12 +28,10 @@ from ansible_collections.baremetal.llm.plugins.module_utils._hub_records import 
 )
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_state import File, State, Wanted, judge
 from ansible_collections.baremetal.llm.plugins.module_utils._lock import locked
-from ansible_collections.baremetal.llm.plugins.module_utils._progress import ProgressFile, size_text
+from ansible_collections.baremetal.llm.plugins.module_utils._progress import Meter, ProgressFile
 
 _MIB = 1 << 20
 _CHUNK = 4 << 20
-# What the hub gives over plain HTTP. Larger files come only through its own protocol, which can't be resumed or watched.
-_LARGEST = 50 * 10**9
 
 
 class Clients(Protocol):
@@ -57,6 +54,8 @@ class Outcome:
     fetched: tuple[str, ...] = ()
     downloaded_bytes: int = 0
     warnings: tuple[str, ...] = ()
+    asks_for: tuple[Wish, ...] = ()
+    """What the controller has to send before it can go on."""
 
 
 def ensure_present(request: Request, clients: Clients, *, check_mode: bool) -> Outcome:
@@ -66,7 +65,8 @@ def ensure_present(request: Request, clients: Clients, *, check_mode: bool) -> O
         _check_fits(request, plan)
     if check_mode or not plan.due:
         to_fetch = tuple(file.path for file in plan.to_fetch)
-        return Outcome(plan.changes, plan, plan.files, to_fetch, _download_bytes(request, plan), plan.settled.warnings)
+        warnings, asks_for = plan.settled.warnings, request.asks_for(plan)
+        return Outcome(plan.changes, plan, plan.files, to_fetch, _download_bytes(request, plan), warnings, asks_for)
     try:
         return _run(request, clients, plan)
     except OSError as error:
@@ -98,11 +98,7 @@ def _check_writable(cache: RepoCache) -> None:
 def _check_fits(request: Request, plan: Plan) -> None:
     cache, needed = request.cache, _download_bytes(request, plan)
     for file in plan.to_fetch:
-        if file.size is not None and file.size > _LARGEST:
-            raise UserError(
-                f"files: {file.path} is larger than 50 GB, which the hub does not give over plain HTTP; "
-                "take the same model in shards, or another quantisation"
-            )
+        check_size(file.path, file.size or 0)
     status = os.statvfs(cache.existing_parent())
     available = status.f_bavail * status.f_frsize
     if available < needed:
@@ -114,7 +110,7 @@ def _check_fits(request: Request, plan: Plan) -> None:
 
 def _download_bytes(request: Request, plan: Plan) -> int:
     """How much is still to come, without what is there of it from a run that was cut short."""
-    sizes = {file.wanted.blob or file.path: file.size or 0 for file in plan.to_fetch}
+    sizes = {file.wanted.content: file.size or 0 for file in plan.to_fetch}
     return sum(max(size - _partial_size(request.cache, blob), 0) for blob, size in sizes.items())
 
 
@@ -152,7 +148,12 @@ class _Work:
         self._verify(first)
         # What was read is proven now, or known to be something else.
         now = make_plan(replace(self.request, trust=True), client, first.settled)
-        if now.to_fetch:
+        if wishes := self.request.asks_for(now):
+            self.cache.tidy(frozenset(wish.digest for wish in wishes))
+            return Outcome(False, first, now.files, asks_for=wishes)
+        if now.to_fetch and self.request.offline:
+            self._adopt(now)
+        elif now.to_fetch:
             client = client or self.clients.provide(self.progress)
             now = make_plan(replace(self.request, trust=True), client, now.settled)
             self._remember(now.settled)
@@ -191,7 +192,7 @@ class _Work:
             return
         total = sum(found.size for found, _wanted in by_place.values())
         self.progress.step(f"verify {self.request.repo_id}", total=total, unit="bytes")
-        meter = _Meter(self.progress)
+        meter = Meter(self.progress)
         for found, wanted in by_place.values():
             sha256, git_sha1 = self._digests(found, wanted, meter)
             # The state from before the reading: what changes meanwhile has to be read again.
@@ -201,7 +202,7 @@ class _Work:
                 self.warnings.append(f"{self.cache.root / found.place} was damaged (sha256 {sha256}, not {expected})")
             write_proofs(self.cache, self.proofs)
 
-    def _digests(self, found: Found, wanted: Wanted, meter: _Meter) -> tuple[str, str | None]:
+    def _digests(self, found: Found, wanted: Wanted, meter: Meter) -> tuple[str, str | None]:
         sha256, git_sha1 = hashlib.sha256(), hashlib.sha1(b"blob %d\0" % found.size) if wanted.git_sha1 else None
         with open(self.cache.root / found.place, "rb", buffering=0) as content:
             while chunk := content.read(_CHUNK):
@@ -221,7 +222,7 @@ class _Work:
         self.cache.tidy(frozenset(by_blob))
         total = _download_bytes(self.request, plan)
         self.progress.step(f"fetch {self.request.repo_id}", total=total, unit="bytes")
-        meter = _Meter(self.progress)
+        meter = Meter(self.progress)
         mismatches: list[UserError] = []
 
         def complete(download: Download, sha256: str, received: int) -> None:
@@ -231,7 +232,7 @@ class _Work:
                 download.partial.unlink()
                 mismatches.append(_other_than_locked(download.file, wanted, sha256, self.request.repo_id))
                 return
-            self._keep(download, sha256)
+            self._keep(download.file.blob, sha256, None if download.file.lfs else download.file.blob)
 
         watcher = Watcher(meter.set, complete, self.warnings.append, meter.pause, self.progress.beat)
         try:
@@ -242,11 +243,22 @@ class _Work:
             raise mismatches[0]
         self.fetched = {file.path: listed[file.path].blob for file in plan.to_fetch}
 
-    def _keep(self, download: Download, sha256: str) -> None:
-        file = download.file
-        self.cache.put(download.partial, file.blob)
-        found = cast(Found, self.cache.found(self.cache.blobs / file.blob))
-        self.proofs[found.place] = proof_of(found, sha256, None if file.lfs else file.blob)
+    def _adopt(self, plan: Plan) -> None:
+        """Take what the controller has sent."""
+        by_sha256 = {cast(str, file.wanted.sha256): file for file in plan.to_fetch}
+        self.progress.step(f"verify {self.request.repo_id}", total=sum(file.size or 0 for file in by_sha256.values()), unit="bytes")
+        meter = Meter(self.progress)
+        for sha256, file in by_sha256.items():
+            partial, path = self.cache.partial(sha256), file.path
+            prove(partial, sha256, f"{path} of {self.request.repo_id}", lambda count, path=path: meter.add(count, path))  # type: ignore[misc]
+            self._keep(sha256, sha256, None)
+            self.received += file.size or 0
+        self.fetched = {file.path: cast(str, file.wanted.sha256) for file in plan.to_fetch}
+
+    def _keep(self, blob: str, sha256: str, git_sha1: str | None) -> None:
+        self.cache.put(self.cache.partial(blob), blob)
+        found = cast(Found, self.cache.found(self.cache.blobs / blob))
+        self.proofs[found.place] = proof_of(found, sha256, git_sha1)
         write_proofs(self.cache, self.proofs)
 
 
@@ -263,29 +275,3 @@ def _other_than_locked(file: HubFile, wanted: Wanted, sha256: str, repo_id: str)
         f"expected.files: the lock says sha256 {wanted.sha256} for {file.path}, the hub gave {sha256} for {repo_id}. "
         "A commit never changes, so one of the two is not what it seems: find out which before you write the lock anew"
     )
-
-
-class _Meter:
-    """Shows how much is done, and how fast it went of late."""
-
-    _SECONDS = 10.0
-
-    def __init__(self, progress: ProgressFile, clock: Callable[[], float] = time.monotonic) -> None:
-        self._progress, self._clock = progress, clock
-        self._done = 0
-        self._marks = [(clock(), 0)]
-
-    def add(self, count: int, path: str) -> None:
-        self.set(self._done + count, path)
-
-    def pause(self, why: str) -> None:
-        self._progress.advance(self._done, detail=why)
-
-    def set(self, done: int, path: str) -> None:
-        now = self._clock()
-        self._done = done
-        if now - self._marks[-1][0] >= 1.0:
-            self._marks = [mark for mark in self._marks if now - mark[0] <= self._SECONDS] + [(now, done)]
-        began, before = self._marks[0]
-        rate = f"{size_text(round((done - before) / (now - began)))}/s · " if now - began >= 1.0 and done >= before else ""
-        self._progress.advance(done, detail=f"{rate}{path}")

@@ -25,6 +25,8 @@ from ansible_collections.baremetal.llm.plugins.module_utils._hub_names import Hu
 _LOOK_PAUSES = (1.0, 2.0)
 _FETCH_PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0)
 _KEPT_LINES = 40
+# What the hub gives over plain HTTP. Larger files come only through its own protocol, which can't be resumed or watched.
+_LARGEST = 50 * 10**9
 
 
 @dataclass(eq=False)
@@ -41,6 +43,14 @@ class HubFailure(Exception):
     transient: bool
     path: str | None
     details: dict[str, object]
+
+
+def check_size(path: str, size: int) -> None:
+    if size > _LARGEST:
+        raise UserError(
+            f"files: {path} is larger than 50 GB, which the hub does not give over plain HTTP; "
+            "take the same model in shards, or another quantisation"
+        )
 
 
 @dataclass(frozen=True)

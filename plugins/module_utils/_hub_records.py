@@ -13,7 +13,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._files import read_text_or_none, write_atomic
@@ -40,14 +40,20 @@ class Proof:
         return (self.size, self.mtime_ns, self.inode) == (found.size, found.mtime_ns, found.inode)
 
 
+class Keeper(Protocol):
+    """What has a directory for things of this collection."""
+
+    own: Path
+
+
 def proof_of(found: Found, sha256: str, git_sha1: str | None) -> Proof:
     return Proof(sha256, found.size, found.mtime_ns, found.inode, git_sha1)
 
 
-def read_proofs(cache: RepoCache) -> dict[str, Proof]:
+def read_proofs(keeper: Keeper) -> dict[str, Proof]:
     """By the place of the content."""
     proofs = {}
-    for place, fields in _read(_proofs_file(cache)).items():
+    for place, fields in _read(_proofs_file(keeper)).items():
         try:
             proof = Proof(**fields)
         except TypeError:
@@ -57,8 +63,8 @@ def read_proofs(cache: RepoCache) -> dict[str, Proof]:
     return proofs
 
 
-def write_proofs(cache: RepoCache, proofs: Mapping[str, Proof]) -> None:
-    _write(_proofs_file(cache), {place: asdict(proof) for place, proof in sorted(proofs.items())})
+def write_proofs(keeper: Keeper, proofs: Mapping[str, Proof]) -> None:
+    _write(_proofs_file(keeper), {place: asdict(proof) for place, proof in sorted(proofs.items())})
 
 
 def read_listing(cache: RepoCache, commit: str) -> Listing | None:
@@ -80,8 +86,8 @@ def forget_listing(cache: RepoCache, commit: str) -> None:
     _listing_file(cache, commit).unlink(missing_ok=True)
 
 
-def _proofs_file(cache: RepoCache) -> Path:
-    return cache.own / "proofs.json"
+def _proofs_file(keeper: Keeper) -> Path:
+    return keeper.own / "proofs.json"
 
 
 def _listing_file(cache: RepoCache, commit: str) -> Path:

@@ -37,6 +37,11 @@ class Wanted:
     blob: str | None = None
 
     @property
+    def content(self) -> str:
+        """What tells the content from others, as far as it is known."""
+        return self.blob or self.sha256 or self.path
+
+    @property
     def git_sha1(self) -> str | None:
         """What the content is known by where nobody tells its sha256."""
         return self.blob if self.sha256 is None and self.blob is not None and len(self.blob) == SHA1_DIGITS else None

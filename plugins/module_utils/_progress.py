@@ -171,6 +171,32 @@ class ProgressFile:
         os.replace(temporary, self._path)
 
 
+class Meter:
+    """Shows how many bytes of a step are done, and how fast it went of late."""
+
+    _SECONDS = 10.0
+
+    def __init__(self, progress: ProgressFile, clock: Callable[[], float] = time.monotonic) -> None:
+        self._progress, self._clock = progress, clock
+        self._done = 0
+        self._marks = [(clock(), 0)]
+
+    def add(self, count: int, path: str) -> None:
+        self.set(self._done + count, path)
+
+    def pause(self, why: str) -> None:
+        self._progress.advance(self._done, detail=why)
+
+    def set(self, done: int, path: str) -> None:
+        now = self._clock()
+        self._done = done
+        if now - self._marks[-1][0] >= 1.0:
+            self._marks = [mark for mark in self._marks if now - mark[0] <= self._SECONDS] + [(now, done)]
+        began, before = self._marks[0]
+        rate = f"{size_text(round((done - before) / (now - began)))}/s · " if now - began >= 1.0 and done >= before else ""
+        self._progress.advance(done, detail=f"{rate}{path}")
+
+
 class Watch:
     """Decides for a watcher what to show, when to ask whether the work has ended, and when nobody works any more.
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,14 +48,23 @@ def check_room(dest: Path, size: int) -> None:
         )
 
 
-def install(received: Path, dest: Path, modified: int, sha256: str) -> None:
-    """Put a received file into its place, in one step and only if it arrived whole."""
-    arrived = sha256_of(received)
-    if arrived != sha256:
-        raise UserError(f"dest: {dest} arrived damaged (sha256 {arrived} instead of {sha256}); run it again", path=str(dest))
+def staged_path(dest: Path) -> Path:
+    """Where it is sent to: on the file system where it is to stay, so that it is there once and not twice."""
+    return dest.with_name(f".{dest.name}.received")
+
+
+def prepare(dest: Path) -> None:
+    """Make the directory that it is sent to."""
     dest.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    staged = dest.with_name(f".{dest.name}.received")
-    shutil.move(received, staged)
+
+
+def install(dest: Path, modified: int, sha256: str) -> None:
+    """Put a received file into its place, in one step and only if it arrived whole."""
+    staged = staged_path(dest)
+    arrived = sha256_of(staged)
+    if arrived != sha256:
+        staged.unlink()
+        raise UserError(f"dest: {dest} arrived damaged (sha256 {arrived} instead of {sha256}); run it again", path=str(dest))
     os.chown(staged, os.geteuid(), os.getegid())
     staged.chmod(_MODE)
     with open(staged, "rb") as file:

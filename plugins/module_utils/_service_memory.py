@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.baremetal.llm.plugins.module_utils._bundle_manifest import NotBundledError
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UnavailableError, UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._memory_plan import plan_for
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, error, warning
@@ -36,7 +37,11 @@ def not_known(reason: UserError) -> Problem:
 
 
 def no_model(reason: UserError) -> Problem:
-    """Of a model that the hub does not give."""
+    """Of a model that nobody gives."""
+    if isinstance(reason, NotBundledError):
+        return error(
+            "model_not_bundled", reason.msg, "Make the bundle anew from the present lock (playbooks/bundle.yml), and bring it again"
+        )
     if isinstance(reason, UnavailableError):
         return warning(
             "model_unknown",

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from ansible_collections.baremetal.llm.plugins.module_utils import _sdist_backend
 from ansible_collections.baremetal.llm.plugins.module_utils._command import Completed, run, without_credentials
+from ansible_collections.baremetal.llm.plugins.module_utils._delivery import arrival, prove
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._files import read_text_or_none, sha256_of, write_atomic
 from ansible_collections.baremetal.llm.plugins.module_utils._job import Job
@@ -78,6 +79,12 @@ class Source:
     def prebuilt(self) -> bool:
         """Whether it is programs instead of sources."""
         return self.kind == "prebuilt"
+
+    @property
+    def remote(self) -> bool:
+        """Whether it takes a network."""
+        place = self.repo if self.kind == "git" else self.url
+        return self.kind == "pypi" or not (self.path or place.startswith(("/", "file://")))
 
     @property
     def tools(self) -> list[Tool]:
@@ -151,6 +158,15 @@ class SourceCache:
     def archive(self, digest: str) -> Path:
         return self._directory / f"{digest}.tar"
 
+    def take(self, source: Source, identity: Identity, sha256: str) -> None:
+        """Keep what the controller has sent as the archive of ``source``, if it is what was sent."""
+        arrived = arrival(self._directory, sha256)
+        # The archive of a commit is known by the commit; what its checksum was, only the sender can tell.
+        prove(arrived, sha256 if source.kind == "git" else identity.digest, source.label, lambda _count: None)
+        os.rename(arrived, self.archive(identity.digest))
+        if source.kind == "pypi":
+            self.remember(source, identity.digest)
+
     def has(self, source: Source, identity: Identity) -> bool:
         """Whether the archive is there and sound: a power loss may have cut it short."""
         archive = self.archive(identity.digest)
@@ -173,8 +189,8 @@ class SourceCache:
 
     def prune(self, wanted: set[str]) -> None:
         if self._directory.is_dir():
-            for archive in self._directory.glob("*.tar"):
-                if archive.stem not in wanted:
+            for archive in (*self._directory.glob("*.tar"), *self._directory.glob("*.partial")):
+                if archive.suffix == ".partial" or archive.stem not in wanted:
                     archive.unlink()
 
     def _remembered(self) -> dict[str, str]:
@@ -245,8 +261,7 @@ _GIT = ["git", "-c", "safe.directory=*", "-c", "gc.auto=0"]
 
 def _upload_pack(source: Source) -> list[str]:
     # A repository on this host may belong to somebody else; git's own refusal would not reach through `-c`.
-    local = source.repo.startswith(("/", "file://"))
-    return ["--upload-pack=git -c 'safe.directory=*' upload-pack"] if local else []
+    return [] if source.remote else ["--upload-pack=git -c 'safe.directory=*' upload-pack"]
 
 
 def _fetch_commit(source: Source, commit: str, into: Path, job: Job) -> Path:

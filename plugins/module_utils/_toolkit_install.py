@@ -10,19 +10,15 @@ import contextlib
 import errno
 import os
 import re
-import sys
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
-from ansible_collections.baremetal.llm.plugins.module_utils._command import Completed, without_credentials
-from ansible_collections.baremetal.llm.plugins.module_utils._cuda_wheels import WHEELS
+from ansible_collections.baremetal.llm.plugins.module_utils._delivery import Delivery, Wish, arrival, prove
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._job import Job
 from ansible_collections.baremetal.llm.plugins.module_utils._nvidia_toolkits import parse_nvcc_version
-from ansible_collections.baremetal.llm.plugins.module_utils._pip import hash_mismatch, index_unreachable, not_offered
 from ansible_collections.baremetal.llm.plugins.module_utils._progress import ProgressFile
 from ansible_collections.baremetal.llm.plugins.module_utils._toolchain import C_COMPILER, PIP, Tool, missing
 from ansible_collections.baremetal.llm.plugins.module_utils._toolkit_layout import (
@@ -38,6 +34,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._toolkit_layout impo
     version_json,
 )
 from ansible_collections.baremetal.llm.plugins.module_utils._toolkit_store import ToolkitStore
+from ansible_collections.baremetal.llm.plugins.module_utils._wheel_download import Wheel, download, wheels_of
 
 # Counts up when the same wheels become something else, so that toolkits that are there are made anew.
 LAYOUT = 1
@@ -46,13 +43,6 @@ LAYOUT = 1
 _DISK_PER_WHEEL = 3
 _MIB = 1 << 20
 _CHUNK = 1 << 20
-
-
-class Wheel(NamedTuple):
-    package: str
-    version: str
-    sha256: str
-    size: int
 
 
 @dataclass(frozen=True)
@@ -92,40 +82,21 @@ class Outcome:
     reasons: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     download_mib: int = 0
+    asks_for: tuple[Wish, ...] = ()
+    """What the controller has to send before it can go on."""
 
 
 # --- what is asked for --------------------------------------------------------------------------------------------------
 
 
-def wheels_of(version: str, machine: str) -> tuple[Wheel, ...]:
-    """The wheels of a toolkit, or an error that says which toolkits there are."""
-    if version not in WHEELS:
-        raise UserError(
-            f"version: {version!r} is no toolkit that the Python package index has for this module; there are {', '.join(WHEELS)}. "
-            "CUDA 12 and others come from NVIDIA's own repository: with role cuda_toolkit, set cuda_toolkit_source: apt"
-        )
-    machines = WHEELS[version]
-    if machine not in machines:
-        raise UserError(
-            f"version: there is no CUDA {version} on the Python package index for {machine}, only for {' and '.join(machines)}; "
-            "with role cuda_toolkit, set cuda_toolkit_source: existing and cuda_toolkit_root to a toolkit of your own"
-        )
-    return tuple(Wheel(*wheel) for wheel in machines[machine])
-
-
-def requirements(wheels: Sequence[Wheel]) -> str:
-    """For pip: these files and no others."""
-    return "".join(f"{wheel.package}=={wheel.version} --hash=sha256:{wheel.sha256}\n" for wheel in wheels)
-
-
-def make_plan(store: ToolkitStore, version: str) -> Plan:
+def make_plan(store: ToolkitStore, version: str, *, offline: bool = False) -> Plan:
     """Compare what is asked for with what is there. Reads only, and never the network."""
     wheels = wheels_of(version, os.uname().machine)
     store.check_prefix()
     store.check_own(version)
     plan = Plan(version, wheels, store.is_there(version))
     reasons = _reasons(store, plan)
-    absent = _missing_tools() if reasons else []
+    absent = _missing_tools(offline) if reasons else []
     return Plan(version, wheels, plan.there, reasons, (_missing_message(absent),) if absent else ())
 
 
@@ -140,8 +111,8 @@ def _reasons(store: ToolkitStore, plan: Plan) -> tuple[str, ...]:
     return ()
 
 
-def _missing_tools() -> list[Tool]:
-    return missing([C_COMPILER, PIP])
+def _missing_tools(offline: bool) -> list[Tool]:
+    return missing([C_COMPILER] if offline else [C_COMPILER, PIP])
 
 
 def _missing_message(tools: Sequence[Tool]) -> str:
@@ -163,23 +134,39 @@ def _check_free_space(store: ToolkitStore, plan: Plan) -> None:
 # --- present ------------------------------------------------------------------------------------------------------------
 
 
-def ensure_present(store: ToolkitStore, version: str, *, check_mode: bool) -> Outcome:
-    plan = make_plan(store, version)
-    outcome = _predicted(store, plan)
+def ensure_present(
+    store: ToolkitStore, version: str, *, check_mode: bool, offline: bool = False, delivery: Delivery | None = None
+) -> Outcome:
+    plan = make_plan(store, version, offline=offline)
     if plan.install:
         store.check_writable()
         _check_free_space(store, plan)
+    outcome = replace(_predicted(store, plan), asks_for=_wishes(plan, delivery) if offline else ())
     if check_mode or not plan.install:
         return outcome
-    if absent := _missing_tools():
+    if absent := _missing_tools(offline):
         raise UserError(_missing_message(absent))
     with store.locked() as lock:
         # Somebody else may have installed it while this run waited.
-        plan = make_plan(store, version)
+        plan = make_plan(store, version, offline=offline)
+        if plan.install and outcome.asks_for:
+            store.wheels(version)
+            return replace(outcome, changed=False)
         outcome = _predicted(store, plan)
         if plan.install:
-            _install(store, plan, lock)
+            _install(store, plan, lock, offline=offline)
     return outcome
+
+
+def _wishes(plan: Plan, delivery: Delivery | None) -> tuple[Wish, ...]:
+    if not plan.install:
+        return ()
+    if delivery is None:
+        raise UserError(
+            f"offline: CUDA {plan.version} can't be fetched ({plan.reasons[0]}); run this once without offline, or bring it in a bundle"
+        )
+    sent = delivery.delivered
+    return tuple(Wish(wheel.sha256, f"{wheel.package} {wheel.version}") for wheel in plan.wheels if wheel.sha256 not in sent)
 
 
 def _predicted(store: ToolkitStore, plan: Plan) -> Outcome:
@@ -187,12 +174,12 @@ def _predicted(store: ToolkitStore, plan: Plan) -> Outcome:
     return Outcome(plan.install, before, plan.packages, plan.reasons, plan.warnings, plan.download_mib if plan.install else 0)
 
 
-def _install(store: ToolkitStore, plan: Plan, lock: int) -> None:
+def _install(store: ToolkitStore, plan: Plan, lock: int, *, offline: bool) -> None:
     work = store.new_work()
     with open(store.log, "w", encoding="utf-8", opener=_private) as log, ProgressFile(store.progress) as progress:
         job = Job(log, progress, (lock,))
         try:
-            wheels = _fetch(store, plan, work, job)
+            wheels = _received(store, plan, job) if offline else _fetch(store, plan, work, job)
             staged = work / "staged"
             _unpack(wheels, staged, plan.version, job)
             _complete(staged, plan, work, job)
@@ -209,35 +196,16 @@ def _install(store: ToolkitStore, plan: Plan, lock: int) -> None:
 
 
 def _fetch(store: ToolkitStore, plan: Plan, work: Path, job: Job) -> list[Path]:
-    """The wheels, found as this host's pip is configured to find packages, each verified against its checksum."""
-    into, wanted = store.wheels(plan.version), work / "requirements.txt"
-    wanted.write_text(requirements(plan.wheels), encoding="utf-8")
-    total = sum(wheel.size for wheel in plan.wheels)
-    job.progress.step(f"fetch CUDA {plan.version}", total=total, unit="bytes")
-
-    def show() -> None:
-        # pip itself says nothing between the beginning and the end of a file.
-        job.progress.advance(min(_fetched(into, work), total))
-
-    # pip's cache would only be a second copy of what is never fetched again; older ones hold a whole file in memory for it.
-    argv = [sys.executable, "-m", "pip", "download", "--no-input", "--disable-pip-version-check", "--no-cache-dir", "--progress-bar=off"]
-    argv += ["--retries=2", "--no-deps", "--only-binary=:all:", "--require-hashes", f"--dest={into}", f"--requirement={wanted}"]
-    done = job.run(argv, env={"TMPDIR": str(work / "tmp")}, on_beat=show)
-    if done.rc != 0:
-        raise _pip_error(store, plan, done)
-    return [next(into.glob(f"{wheel.package.replace('-', '_')}-{wheel.version}-*.whl")) for wheel in plan.wheels]
+    return download(plan.wheels, store.wheels(plan.version), work, job, f"CUDA {plan.version}", no_space=_no_space(store, plan))
 
 
-def _fetched(*directories: Path) -> int:
-    """How much of the wheels is there by now. pip moves a file by copying it, so one can be there twice for a moment."""
-    sizes: dict[str, int] = {}
-    for top in directories:
-        # Unlike Path.rglob, os.walk does not mind that pip removes its directories meanwhile.
-        for directory, _subdirectories, names in os.walk(top):
-            for name in (name for name in names if name.endswith(".whl")):
-                with contextlib.suppress(FileNotFoundError):
-                    sizes[name] = max(os.stat(f"{directory}/{name}").st_size, sizes.get(name, 0))
-    return sum(sizes.values())
+def _received(store: ToolkitStore, plan: Plan, job: Job) -> list[Path]:
+    """The wheels that the controller has sent, each verified against its checksum."""
+    job.progress.step(f"verify CUDA {plan.version}")
+    into = store.wheels(plan.version)
+    for wheel in plan.wheels:
+        prove(arrival(into, wheel.sha256), wheel.sha256, f"{wheel.package} {wheel.version}", lambda _count: job.progress.beat())
+    return [arrival(into, wheel.sha256) for wheel in plan.wheels]
 
 
 def _unpack(wheels: Sequence[Path], staged: Path, version: str, job: Job) -> None:
@@ -304,33 +272,6 @@ def _private(path: str, flags: int) -> int:
 
 
 # --- what can go wrong --------------------------------------------------------------------------------------------------
-
-
-def _pip_error(store: ToolkitStore, plan: Plan, failed: Completed) -> UserError:
-    output = failed.stdout
-    details = {**failed.details(), "stdout": without_credentials("\n".join(output.splitlines()[-10:]))}
-    index = "the package index that pip on this host is configured for"
-    if os.strerror(errno.ENOSPC) in output:
-        return UserError(_no_space(store, plan), **details)
-    if mismatch := hash_mismatch(output):
-        package, expected, got = mismatch
-        return UserError(
-            f"version: {index} gave another file for {package} than CUDA {plan.version} is made of (sha256 {got}, not {expected}), so "
-            "nothing of it was used; run this again, and if it stays so find out who changed the file on the way",
-            **details,
-        )
-    if index_unreachable(output):
-        return UserError(
-            f"{index} can't be reached, so CUDA {plan.version} can't be fetched; check the network and `pip config list` there", **details
-        )
-    if absent := not_offered(output):
-        return UserError(
-            f"version: {index} has no {absent}, of which CUDA {plan.version} is made; complete the mirror, "
-            f"or take another version ({', '.join(WHEELS)})",
-            **details,
-        )
-    last = next((line for line in reversed(output.splitlines()) if line.strip()), "it said nothing")
-    return UserError(f"pip can't fetch CUDA {plan.version}: {without_credentials(last)}", **details)
 
 
 def _no_space(store: ToolkitStore, plan: Plan) -> str:

@@ -107,9 +107,12 @@ class ToolkitStore:
     def clear_work(self) -> None:
         shutil.rmtree(self.work, ignore_errors=True)
 
+    def wheels_of(self, version: str) -> Path:
+        return self._wheels / version
+
     def wheels(self, version: str) -> Path:
         """Where the wheels of this version wait to be unpacked; what a killed run has fetched is not fetched again."""
-        directory = self._wheels / version
+        directory = self.wheels_of(version)
         directory.mkdir(parents=True, exist_ok=True)
         for other in self._wheels.iterdir():
             if other.name != version:

@@ -22,6 +22,7 @@ description:
   - While it downloads, the operator sees how far it is; set the variable C(inference_progress) to V(false) to silence that.
 extends_documentation_fragment:
   - baremetal.llm.attributes
+  - baremetal.llm.bundle
 options:
   version:
     description:
@@ -42,8 +43,12 @@ options:
     type: str
     choices: [present, absent]
     default: present
+  offline:
+    description: Ask no network. A toolkit that is neither there nor in a O(bundle) is an error, before anything is changed.
+    type: bool
+    default: false
 requirements:
-  - pip and a C compiler on the host
+  - a C compiler on the host, and pip unless O(offline) is set
 seealso:
   - module: baremetal.llm.llama_build
   - module: baremetal.llm.cuda_plan
@@ -116,11 +121,10 @@ import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.baremetal.llm.plugins.module_utils._delivery import ARGUMENTS, asks_for, delivery_of
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._toolkit_install import Outcome, ensure_absent, ensure_present
 from ansible_collections.baremetal.llm.plugins.module_utils._toolkit_store import ToolkitStore
-
-_STATES = {"present": ensure_present, "absent": ensure_absent}
 
 
 def result_of(outcome: Outcome, store: ToolkitStore, version: str | None) -> dict[str, Any]:
@@ -133,6 +137,7 @@ def result_of(outcome: Outcome, store: ToolkitStore, version: str | None) -> dic
         "reasons": list(outcome.reasons),
         "download_mib": outcome.download_mib,
         **({"progress_file": str(store.progress)} if outcome.reasons else {}),
+        **(asks_for(store.wheels_of(version), outcome.asks_for) if version else {}),
         "diff": diff_of(outcome, root),
     }
 
@@ -150,15 +155,20 @@ def main() -> None:
             "version": {"type": "str"},
             "prefix": {"type": "path", "default": "/opt/cuda"},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "offline": {"type": "bool", "default": False},
+            **ARGUMENTS,
         },
         required_if=[("state", "present", ["version"])],
         supports_check_mode=True,
     )
     # Whoever compiles with it need not be the user who installs it.
     os.umask(0o022)
-    version, store = module.params["version"], ToolkitStore(module.params["prefix"])
+    params, version, store = module.params, module.params["version"], ToolkitStore(module.params["prefix"])
     try:
-        outcome = _STATES[module.params["state"]](store, version, check_mode=module.check_mode)
+        if params["state"] == "absent":
+            outcome = ensure_absent(store, version, check_mode=module.check_mode)
+        else:
+            outcome = ensure_present(store, version, check_mode=module.check_mode, offline=params["offline"], delivery=delivery_of(params))
     except UserError as error:
         module.fail_json(msg=error.msg, **error.details)
     if module.check_mode:

@@ -22,6 +22,7 @@ description:
   - While it downloads, the operator sees how far it is; set the variable C(inference_progress) to V(false) to silence that.
 extends_documentation_fragment:
   - baremetal.llm.attributes
+  - baremetal.llm.bundle
 options:
   repo_id:
     description: The repository, such as V(Qwen/Qwen2.5-0.5B-Instruct-GGUF).
@@ -88,7 +89,7 @@ options:
             type: str
             required: true
   offline:
-    description: Ask the hub for nothing. What is not there is an error.
+    description: Ask the hub for nothing. What is neither there nor in a O(bundle) is an error.
     type: bool
     default: false
   state:
@@ -220,6 +221,7 @@ import os
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.baremetal.llm.plugins.module_utils._delivery import ARGUMENTS, asks_for
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_parameters import (
     MODEL_SPEC,
@@ -233,7 +235,12 @@ from ansible_collections.baremetal.llm.plugins.module_utils._hub_present import 
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_removal import Removal, ensure_absent
 
 _STATES = ["present", "verified", "absent", "planned"]
-ARGUMENT_SPEC: dict[str, t.Any] = {**MODEL_SPEC, **PLACE_SPEC, "state": {"type": "str", "choices": _STATES, "default": "present"}}
+ARGUMENT_SPEC: dict[str, t.Any] = {
+    **MODEL_SPEC,
+    **PLACE_SPEC,
+    **ARGUMENTS,
+    "state": {"type": "str", "choices": _STATES, "default": "present"},
+}
 
 
 def result_of(outcome: Outcome, request: Request) -> dict[str, t.Any]:
@@ -247,6 +254,7 @@ def result_of(outcome: Outcome, request: Request) -> dict[str, t.Any]:
         "downloaded_bytes": outcome.downloaded_bytes,
         "fetched": list(outcome.fetched),
         **({"progress_file": str(cache.progress)} if plan.long else {}),
+        **asks_for(cache.own, outcome.asks_for),
         "diff": diff_of(outcome, request.repo_id, files),
     }
 
@@ -279,7 +287,7 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
     result = result_of(outcome, request)
     if planned:
         told = {key: value for key, value in result.items() if key not in ("progress_file", "diff")}
-        client_due = bool(outcome.plan.blind or outcome.fetched) and environment.ready() is None
+        client_due = bool(outcome.plan.blind or outcome.fetched) and not request.offline and environment.ready() is None
         return {**told, "changed": False, "due": outcome.plan.due, "client_due": client_due}
     for warning in outcome.warnings:
         module.warn(warning)

@@ -93,6 +93,9 @@ options:
     description: Seconds after which a request to the hub is given up.
     type: int
     default: 30
+  bundle:
+    description: As O(baremetal.llm.hf_model#module:bundle). Headers of models that the host lacks are read there.
+    type: str
   binary:
     description: The installed C(llama-server), to be asked about models that are there, as O(baremetal.llm.memory_plan#module:binary).
     type: path
@@ -138,8 +141,8 @@ plan:
   description:
     - The host as an entry of O(baremetal.llm.plan_report#module:hosts).
     - "Beside what M(baremetal.llm.memory_plan) and M(baremetal.llm.plan_report) find, there are the errors V(model_missing),
-      V(local_file_missing) and V(model_unavailable) (the hub does not give the model), and the warnings V(model_unknown) (it can't be
-      asked now), V(memory_unknown) and V(host_unreachable)."
+      V(local_file_missing), V(model_unavailable) (the hub does not give the model) and V(model_not_bundled) (nor does the O(bundle)), and
+      the warnings V(model_unknown) (it can't be asked now), V(memory_unknown) and V(host_unreachable)."
   returned: always
   type: dict
 models_due:

@@ -25,6 +25,7 @@ description:
     goes on when the controller is lost, and the next run waits for it.
 extends_documentation_fragment:
   - baremetal.llm.attributes
+  - baremetal.llm.bundle
 attributes:
   check_mode:
     details:
@@ -151,6 +152,10 @@ options:
       - Whether to compile through C(ccache), with a cache under O(prefix).
       - If not given, it is used when it is installed.
     type: bool
+  offline:
+    description: Ask no network. Sources that are neither there nor in a O(bundle) are an error, before anything is changed.
+    type: bool
+    default: false
 requirements:
   - a C and a C++ compiler, CMake, and ninja (or make) on the host, unless O(source.kind=prebuilt)
   - a CUDA toolkit on the host for O(backend=cuda), 11.8 or newer, unless O(source.kind=prebuilt)
@@ -309,6 +314,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.baremetal.llm.plugins.module_utils._build import Outcome, ensure_absent, ensure_present, ensure_rolled_back
 from ansible_collections.baremetal.llm.plugins.module_utils._build_plan import Request
 from ansible_collections.baremetal.llm.plugins.module_utils._cmake import drop_foreign_variables
+from ansible_collections.baremetal.llm.plugins.module_utils._delivery import ARGUMENTS, asks_for, delivery_of
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._release_store import ReleaseStore
 from ansible_collections.baremetal.llm.plugins.module_utils._source import parse_source
@@ -344,6 +350,8 @@ def argument_spec() -> dict[str, Any]:
         "jobs": {"type": "int"},
         "keep_releases": {"type": "int", "default": 3},
         "ccache": {"type": "bool"},
+        "offline": {"type": "bool", "default": False},
+        **ARGUMENTS,
     }
 
 
@@ -360,6 +368,8 @@ def request_of(params: dict[str, Any]) -> Request:
         jobs=params["jobs"],
         keep_releases=params["keep_releases"],
         ccache=params["ccache"],
+        offline=params["offline"],
+        delivery=delivery_of(params),
     )
 
 
@@ -378,6 +388,7 @@ def result_of(outcome: Outcome, prefix: Path) -> dict[str, Any]:
         "reasons": list(outcome.reasons),
         **({"log": str(outcome.log)} if outcome.log else {}),
         **({"progress_file": str(store.progress)} if outcome.rebuilt else {}),
+        **asks_for(store.sources, outcome.asks_for),
     }
 
 

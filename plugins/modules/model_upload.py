@@ -11,7 +11,9 @@ version_added: 0.1.0
 description:
   - For model files that the controller holds and no hub does. A file on the host with the same size and time of modification is taken for
     the same, so a run that changes nothing reads no file, where M(ansible.builtin.copy) would hash all of it on both sides.
-  - A file that is sent is proven by its sha256 when it has arrived, and put into its place in one step.
+  - A file that is sent arrives beside its place, is proven there by its sha256, and is renamed. What a run that was cut short has sent
+    is not sent again.
+  - While it is sent, the operator sees how far it is; set the variable C(inference_progress) to V(false) to silence that.
 author:
   - the baremetal.llm contributors (@baremetal-llm)
 extends_documentation_fragment:
@@ -32,11 +34,8 @@ options:
     description: Time of modification of O(src), in seconds since 1970. The action plugin of this module sets it.
     type: int
   sha256:
-    description: Checksum of O(src). The action plugin of this module sets it.
+    description: Checksum of O(src), once it has been sent. The action plugin of this module sets it.
     type: str
-  received:
-    description: Where the file has arrived on the host. The action plugin of this module sets it.
-    type: path
 seealso:
   - module: ansible.builtin.copy
 """
@@ -68,7 +67,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
-from ansible_collections.baremetal.llm.plugins.module_utils._received_file import Version, check_room, install, version_of
+from ansible_collections.baremetal.llm.plugins.module_utils._received_file import Version, check_room, install, prepare, version_of
 
 
 def shown(version: Version | None) -> str:
@@ -83,9 +82,8 @@ def main() -> t.NoReturn:
             "size": {"type": "int"},
             "modified": {"type": "int"},
             "sha256": {"type": "str"},
-            "received": {"type": "path"},
         },
-        required_together=[("size", "modified"), ("sha256", "received")],
+        required_together=[("size", "modified")],
         supports_check_mode=True,
     )
     params = module.params
@@ -98,8 +96,10 @@ def main() -> t.NoReturn:
     try:
         if there != wanted:
             check_room(dest, wanted.size)
-        if params["received"] and not module.check_mode:
-            install(Path(params["received"]), dest, wanted.modified, params["sha256"])
+            if not module.check_mode:
+                prepare(dest)
+        if params["sha256"] and not module.check_mode:
+            install(dest, wanted.modified, params["sha256"])
     except UserError as error:
         module.fail_json(msg=error.msg, **error.details)
     module.exit_json(

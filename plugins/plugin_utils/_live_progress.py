@@ -7,20 +7,27 @@ The module takes part by returning ``progress_file`` when check mode finds that 
 anything or not, and by writing that file while it works, see ``module_utils/_progress.py``. The action then runs it as one of Ansible's
 own background jobs and reads the file from time to time. Everything else about the module, its result included, is as if it had been
 run directly.
+
+A module that lacks files and is told of a bundle on the controller says so as ``asks_for``, see ``module_utils/_delivery.py``: then the
+action sends them and runs it again.
 """
 
 from __future__ import annotations
 
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ansible.errors import AnsibleConnectionFailure
-from ansible.module_utils.parsing.convert_bool import boolean
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible_collections.baremetal.llm.plugins.module_utils._bundle_manifest import SUMS, find, parse_sums
+from ansible_collections.baremetal.llm.plugins.module_utils._delivery import arrival
+from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._progress import Watch, load, render
-from ansible_collections.baremetal.llm.plugins.plugin_utils._callbacks import people_read_along
+from ansible_collections.baremetal.llm.plugins.plugin_utils._callbacks import audience
+from ansible_collections.baremetal.llm.plugins.plugin_utils._sending import Sender
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,18 +55,64 @@ class LiveProgressAction(ActionBase):
         super().run(tmp, task_vars)
         task_vars = task_vars or {}
         if self._task.async_val:
-            # The operator has put it into the background; then nobody looks.
+            # The operator has put it into the background; then nobody looks, and nobody sends anything.
+            if self._task.args.get("bundle"):
+                raise AnsibleActionFail("bundle: it is sent from by a task in the foreground; leave async out, or bundle")
             return self._execute_module(task_vars=task_vars, wrap_async=True)
         try:
             preview = self._preview(task_vars)
-            if preview.get("failed") or self._task.check_mode:
+            if preview.get("failed"):
                 return preview
-            progress_file = preview.get("progress_file")
-            if progress_file is not None:
-                return self._run_watched(progress_file, task_vars)
-            return self._execute_module(task_vars=task_vars) if preview.get("changed") else preview
+            asks_for = preview.pop("asks_for", None)
+            if asks_for:
+                # What the bundle lacks is known before anything is changed.
+                self._bundled(asks_for)
+            if self._task.check_mode or not (preview.get("changed") or preview.get("progress_file")):
+                return preview
+            result = self._execute_module(task_vars=task_vars) if asks_for else self._perform(preview, task_vars)
+            while asks_for := result.pop("asks_for", None):
+                sent = [*self._task.args.get("delivered", []), *self._deliver(asks_for, task_vars)]
+                with self._task_with(args={**self._task.args, "delivered": sent}):
+                    result = self._perform(preview, task_vars)
+            return result
         finally:
             self._remove_tmp_path(self._connection._shell.tmpdir)
+
+    def _perform(self, preview: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        progress_file = preview.get("progress_file")
+        return self._run_watched(progress_file, task_vars) if progress_file else self._execute_module(task_vars=task_vars)
+
+    def _bundled(self, asks_for: dict[str, Any]) -> dict[str, tuple[Path, str]]:
+        """Where each file that is asked for lies in the bundle, by its sha256, with what it is called."""
+        bundle = Path(str(self._task.args["bundle"])).expanduser()
+        try:
+            sums = parse_sums((bundle / SUMS).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise AnsibleActionFail(f"inference_bundle: {error.filename}: {error.strerror}; make one with playbooks/bundle.yml") from error
+        except UserError as error:
+            raise AnsibleActionFail(error.msg) from error
+        found = {file["name"]: find(sums, file["digest"]) for file in asks_for["files"]}
+        files = {sums[place]: (bundle / place, name) for name, place in found.items() if place and (bundle / place).is_file()}
+        if lost := found.keys() - {name for _path, name in files.values()}:
+            raise AnsibleActionFail(
+                f"inference_bundle: {bundle} does not hold {', '.join(sorted(lost))}, which this host lacks; "
+                "make it anew from the present lock with playbooks/bundle.yml, and bring it here again"
+            )
+        return files
+
+    def _deliver(self, asks_for: dict[str, Any], task_vars: dict[str, Any]) -> list[str]:
+        """Send what is asked for; returns the sha256 of each file."""
+        sender, files = Sender(self, audience(self._task, task_vars)), self._bundled(asks_for)
+        for sha256, (path, name) in files.items():
+            dest = str(arrival(Path(asks_for["directory"]), sha256))
+            read = sender.send(path, dest, name)
+            if read != sha256:
+                sender.remove(dest)
+                raise AnsibleActionFail(
+                    f"inference_bundle: {path} is damaged (sha256 {read}, not {sha256}), and nothing of it was used; "
+                    f"sha256sum --check --strict {SUMS} in the bundle tells of all its files. Bring it again"
+                )
+        return list(files)
 
     def _preview(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         """What the module would do; where that is nothing, this is all that is ever executed."""
@@ -76,11 +129,10 @@ class LiveProgressAction(ActionBase):
         if job.get("failed") or "ansible_job_id" not in job:
             return job
         job_id = job["ansible_job_id"]
-        host = self._task.delegate_to or task_vars.get("inventory_hostname", "")
-        quiet = not _wanted(task_vars)
-        if not quiet:
+        host = audience(self._task, task_vars)
+        if host:
             display.display(f"  {host} · goes on without this terminal; run the same command again to come back to it", stderr=True)
-        result = self._watch(job_id, progress_file, Watch(before, time.monotonic()), "" if quiet else host, task_vars)
+        result = self._watch(job_id, progress_file, Watch(before, time.monotonic()), host, task_vars)
         if result is None:
             return {
                 "failed": True,
@@ -139,8 +191,3 @@ class LiveProgressAction(ActionBase):
         finally:
             for name, value in original.items():
                 setattr(self._task, name, value)
-
-
-def _wanted(task_vars: dict[str, Any]) -> bool:
-    """Whether somebody reads along: the variable ``inference_progress``, and a callback for people."""
-    return people_read_along() and boolean(task_vars.get("inference_progress", True), strict=False)

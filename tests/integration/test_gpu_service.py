@@ -81,6 +81,15 @@ def test_options_that_contradict_the_gpus_stop_it(scene: Scene) -> None:
     assert scene.host.state() == before
 
 
+def test_offline_no_driver_is_fetched(scene: Scene) -> None:
+    """The driver that is there lacks its pin and the kernel's headers."""
+    before = scene.host.state()
+    run = scene.host.play("site.yml", {**tiny([0]), "inference_offline": True})
+    assert run.rc != 0
+    assert f"the packages of NVIDIA's driver {DRIVER}" in run.failure and "can't be fetched" in run.failure
+    assert scene.host.state() == before
+
+
 # -- the gate --------------------------------------------------------------------------------------------------------------
 
 

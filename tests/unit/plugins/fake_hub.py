@@ -49,6 +49,7 @@ class FakeHub:
     python: str = "/opt/client/bin/python"
     endpoint: str = "http://hub"
     own: bool = True
+    token: str | None = None
 
     def commit(self, files: Mapping[str, bytes], ref: str = "main") -> str:
         commit = hashlib.sha1(repr((sorted(files.items()), self.refs)).encode()).hexdigest()

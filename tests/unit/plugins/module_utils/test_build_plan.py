@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.baremetal.llm.plugins.module_utils import _build_plan
-from ansible_collections.baremetal.llm.plugins.module_utils._build_plan import Request, make_plan, toolkit_unfit
+from ansible_collections.baremetal.llm.plugins.module_utils._build_plan import Request, asks_for, make_plan, toolkit_unfit
+from ansible_collections.baremetal.llm.plugins.module_utils._delivery import Delivery
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._release_store import ReleaseStore
 from ansible_collections.baremetal.llm.plugins.module_utils._source import Source
@@ -156,3 +157,47 @@ def test_prebuilt_needs_neither_compilers_nor_toolkit(tmp_path: Path, compilers:
     assert plan(cuda(tmp_path, source=source)).inputs["toolkit"] == "13.0.3"
     with pytest.raises(UserError, match=r"cmake_options: /b.tar.gz is not compiled here, so it has no effect; leave it out"):
         plan(cuda(tmp_path, source=source, cmake_options={"GGML_NATIVE": False}))
+
+
+# --- offline ------------------------------------------------------------------------------------------------------------
+
+PYPI = Source("pypi", version="0.3.36", sha256="a" * 64)
+GIT = Source("git", repo="https://example.org/l.git", version="c" * 40)
+
+
+def offline(tmp_path: Path, source: Source, **changes: Any) -> Request:
+    return Request(prefix=tmp_path / "llama.cpp", source=source, offline=True, **changes)
+
+
+@pytest.mark.usefixtures("compilers")
+@pytest.mark.parametrize("source", [PYPI, GIT])
+def test_sources_that_are_not_there_come_from_a_bundle_or_not_at_all(tmp_path: Path, source: Source) -> None:
+    request = offline(tmp_path, source)
+    store, planned = ReleaseStore(request.prefix), plan(request)
+    assert planned.key == plan(replace(request, offline=False)).key, "the same release, wherever its sources come from"
+    with pytest.raises(UserError, match=r"offline: .* is not in .*/sources, so it can't be built"):
+        asks_for(request, store, planned)
+    bundled = replace(request, delivery=Delivery())
+    assert [wish.digest for wish in asks_for(bundled, store, planned)] == [planned.identity.digest]
+    assert asks_for(replace(request, delivery=Delivery(("d" * 64,))), store, planned) == ()
+    installed(request)
+    assert asks_for(request, store, plan(request)) == (), "what is built needs no sources"
+
+
+@pytest.mark.usefixtures("compilers")
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (Source("git", repo="https://example.org/l.git", version="b9999"), "source.version: what 'b9999' is can't be asked for offline"),
+        (Source("pypi", version="0.3.36"), "source.sha256: that of llama-cpp-python 0.3.36 can't be asked for offline"),
+    ],
+)
+def test_what_is_not_settled_can_not_be_asked_for(tmp_path: Path, source: Source, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        plan(offline(tmp_path, source, delivery=Delivery()))
+
+
+@pytest.mark.usefixtures("compilers")
+def test_what_a_host_holds_itself_needs_no_bundle(tmp_path: Path) -> None:
+    request = offline(tmp_path, Source("archive", path="/a.tar", sha256="a" * 64))
+    assert plan(request).build and asks_for(request, ReleaseStore(request.prefix), plan(request)) == ()

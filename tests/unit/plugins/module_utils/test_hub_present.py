@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.baremetal.llm.plugins.module_utils._delivery import Delivery
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_cache import RepoCache
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_names import LockedFile, LockedModel
@@ -202,7 +203,7 @@ def test_before_the_client_is_there_check_mode_says_what_it_can(host: Host) -> N
     named = host.present("m.gguf", revision=commit, check_mode=True)
     assert named.changed and named.plan.commit == commit and named.fetched == ("m.gguf",)
     locked = host.present(lock=lock_of(FILES, commit), check_mode=True)
-    assert locked.downloaded_bytes == sum(map(len, FILES.values())) and not host.hub.looks
+    assert locked.downloaded_bytes == sum(map(len, set(FILES.values()))) and not host.hub.looks, "what is there twice comes once"
     assert host.present().changed and host.hub.installed
     host.hub.installed = False
     assert not host.present(revision=commit).plan.due and not host.hub.installed, "nothing to fetch, nothing to install"
@@ -310,3 +311,41 @@ def test_something_in_the_way(host: Host) -> None:
     (host.cache.snapshot(host.hub.refs["main"]) / "deep").write_text("a file where a directory is to be")
     with pytest.raises(UserError, match=r"cache_dir: .*/deep can't be read or written: .*; repair or replace the file system"):
         host.present()
+
+
+# --- from a bundle ------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_missing_is_asked_for_and_taken(host: Host) -> None:
+    commit = host.hub.refs["main"]
+    lock, offline = lock_of(FILES, commit), {"offline": True, "delivery": Delivery()}
+    host.hub.installed = False
+    predicted = host.present(lock=lock, check_mode=True, **offline)
+    wishes = {sha256(content) for content in FILES.values()}
+    assert predicted.changed and {wish.digest for wish in predicted.asks_for} == wishes and not host.cache.root.exists()
+    asked = host.present(lock=lock, **offline)
+    assert asked.asks_for == predicted.asks_for and not asked.changed and host.cache.own.is_dir()
+    for content in FILES.values():
+        host.cache.partial(sha256(content)).write_bytes(content)
+    outcome = host.present(lock=lock, offline=True, delivery=Delivery(tuple(wishes)))
+    assert outcome.changed and outcome.fetched == tuple(sorted(FILES)) and host.contents(commit) == FILES
+    assert not host.present(lock=lock, **offline).plan.due and not list(host.cache.own.glob("*.partial"))
+    assert not host.hub.installed and not host.hub.looks
+    # The hub calls small files by another name. What is there is read once, and fetched never.
+    host.hub.installed = True
+    assert not host.present().changed and not host.hub.fetched
+
+
+def test_what_arrives_damaged_is_not_kept(host: Host) -> None:
+    commit, delivered = host.hub.refs["main"], tuple(sha256(content) for content in FILES.values())
+    host.cache.own.mkdir(parents=True)
+    for content in FILES.values():
+        host.cache.partial(sha256(content)).write_bytes(content[:-1] + b"?")
+    with pytest.raises(UserError, match="arrived damaged from the bundle"):
+        host.present(lock=lock_of(FILES, commit), offline=True, delivery=Delivery(delivered))
+    assert not host.cache.blobs.exists() and len(list(host.cache.own.glob("*.partial"))) == len(set(delivered)) - 1
+
+
+def test_without_a_lock_nobody_knows_what_to_ask_for(host: Host) -> None:
+    with pytest.raises(UserError, match="so nothing of acme/tiny at"):
+        host.present(revision=host.hub.refs["main"], offline=True, delivery=Delivery())

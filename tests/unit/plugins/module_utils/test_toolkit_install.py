@@ -13,24 +13,24 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from ansible_collections.baremetal.llm.plugins.module_utils import _toolkit_install
+from ansible_collections.baremetal.llm.plugins.module_utils import _toolkit_install, _wheel_download
 from ansible_collections.baremetal.llm.plugins.module_utils._command import Completed
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._toolkit_install import (
     Outcome,
-    _pip_error,
+    _no_space,
     ensure_absent,
     ensure_present,
     make_plan,
-    wheels_of,
 )
 from ansible_collections.baremetal.llm.plugins.module_utils._toolkit_store import ToolkitStore
+from ansible_collections.baremetal.llm.plugins.module_utils._wheel_download import pip_error, wheels_of
 from ansible_collections.baremetal.llm.tests.unit.plugins.miniature_toolkit import VERSION, make_wheels
 
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ToolkitStore:
-    monkeypatch.setattr(_toolkit_install, "WHEELS", make_wheels(tmp_path / "wheels"))
+    monkeypatch.setattr(_wheel_download, "WHEELS", make_wheels(tmp_path / "wheels"))
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "wheels"))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     return ToolkitStore(tmp_path / "cuda")
@@ -243,5 +243,5 @@ NO_SPACE = "ERROR: Could not install packages due to an OSError: [Errno 28] No s
     ],
 )
 def test_what_pip_says(store: ToolkitStore, output: str, message: str) -> None:
-    error = _pip_error(store, make_plan(store, VERSION), Completed(("pip",), 1, output, ""))
+    error = pip_error(f"CUDA {VERSION}", _no_space(store, make_plan(store, VERSION)), Completed(("pip",), 1, output, ""))
     assert message in error.msg and "secret" not in str(error.details)

@@ -4,12 +4,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import random
+import shlex
+import subprocess
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible.errors import AnsibleConnectionFailure
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible_collections.baremetal.llm.plugins.module_utils._progress import Progress, Watch, dump
 from ansible_collections.baremetal.llm.plugins.plugin_utils import _live_progress
 from ansible_collections.baremetal.llm.plugins.plugin_utils._live_progress import LiveProgressAction
@@ -172,3 +177,108 @@ def test_connection_that_stays_away(shown: list[str]) -> None:
     action = FakeTarget(module=[WORK_AHEAD, STARTED], files=[None, *[lost] * 1000], statuses=[])
     with pytest.raises(AnsibleConnectionFailure):
         action.run(task_vars=VARIABLES)
+
+
+# --- what comes from a bundle -------------------------------------------------------------------------------------------
+
+
+class FakeHost(FakeTarget):
+    """Commands run for real, on files below a directory of this machine."""
+
+    def __init__(self, bundle: Path, **answers: Any) -> None:
+        super().__init__(**answers)
+        self._task.args = {"bundle": str(bundle)}
+        self._connection.has_pipelining = True
+        self._connection._shell.quote = shlex.quote
+        self.delivered: list[list[str]] = []
+
+    def _execute_module(self, *arguments: Any, **settings: Any) -> Any:
+        self.delivered.append(self._task.args.get("delivered", []))
+        return super()._execute_module(*arguments, **settings)
+
+    def _low_level_execute_command(self, cmd: str, in_data: bytes | None = None, **_ignored: Any) -> dict[str, Any]:
+        done = subprocess.run(["sh", "-c", cmd], input=in_data or b"", capture_output=True, check=False)
+        return {"rc": done.returncode, "stdout": done.stdout.decode(), "stderr": done.stderr.decode()}
+
+
+CONTENT = random.Random(5).randbytes(20 << 20)  # more than is sent at once
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    (tmp_path / "bundle" / "sources").mkdir(parents=True)
+    (tmp_path / "bundle" / "sources" / f"{'c' * 40}.tar").write_bytes(CONTENT)
+    (tmp_path / "bundle" / "SHA256SUMS").write_text(f"{SHA256}  sources/{'c' * 40}.tar\n")
+    (tmp_path / "host").mkdir()
+    return tmp_path / "bundle"
+
+
+def asking(bundle: Path, digest: str = "c" * 40) -> dict[str, Any]:
+    files = [{"digest": digest, "name": "llama.cpp b1"}]
+    return {"changed": True, "asks_for": {"directory": str(bundle.parent / "host"), "files": files}}
+
+
+@pytest.mark.parametrize("there", [b"", CONTENT[:5], CONTENT[: 18 << 20], CONTENT, bytes(21 << 20)])
+@pytest.mark.parametrize("digest", ["c" * 40, SHA256])
+def test_what_is_asked_for_is_sent(shown: list[str], bundle: Path, there: bytes, digest: str) -> None:
+    partial = bundle.parent / "host" / f"{SHA256}.partial"
+    partial.write_bytes(there)
+    action = FakeHost(bundle, module=[asking(bundle, digest), {**asking(bundle, digest), "changed": False}, DONE])
+    assert action.run(task_vars=VARIABLES) == DONE
+    assert action.calls == ["check", "run", "run"] and action.delivered == [[], [], [SHA256]]
+    assert partial.read_bytes() == CONTENT and "delivered" not in action._task.args
+
+
+def test_what_turns_out_to_be_missing_later_is_sent_too(shown: list[str], bundle: Path) -> None:
+    action = FakeHost(bundle, module=[{"changed": True}, asking(bundle), DONE])
+    assert action.run(task_vars=VARIABLES) == DONE and action.delivered == [[], [], [SHA256]]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda bundle: (bundle / "SHA256SUMS").unlink(), "No such file or directory; make one with playbooks/bundle.yml"),
+        (lambda bundle: (bundle / "SHA256SUMS").write_text("?"), "line 1 of its SHA256SUMS"),
+        (lambda bundle: (bundle / "SHA256SUMS").write_text(""), "does not hold llama.cpp b1, which this host lacks"),
+        (lambda bundle: (bundle / "sources" / f"{'c' * 40}.tar").unlink(), "does not hold llama.cpp b1, which this host lacks"),
+    ],
+)
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_what_the_bundle_lacks_is_told_before_anything_is_done(
+    shown: list[str], bundle: Path, spoil: Any, message: str, check_mode: bool
+) -> None:
+    spoil(bundle)
+    action = FakeHost(bundle, module=[asking(bundle)], check_mode=check_mode)
+    with pytest.raises(AnsibleActionFail, match=message):
+        action.run(task_vars=VARIABLES)
+    assert action.calls == ["check"]
+
+
+def test_in_the_background_nobody_sends_anything(shown: list[str], bundle: Path) -> None:
+    action = FakeHost(bundle, module=[])
+    action._task.async_val = 60
+    with pytest.raises(AnsibleActionFail, match="leave async out, or bundle"):
+        action.run(task_vars=VARIABLES)
+
+
+def test_check_mode_sends_nothing(shown: list[str], bundle: Path) -> None:
+    action = FakeHost(bundle, module=[asking(bundle)], check_mode=True)
+    assert action.run(task_vars=VARIABLES) == {"changed": True}
+    planned = FakeHost(bundle, module=[{**asking(bundle), "changed": False, "due": True}])
+    assert planned.run(task_vars=VARIABLES) == {"changed": False, "due": True}
+    assert list((bundle.parent / "host").iterdir()) == []
+
+
+def test_a_damaged_file_is_not_left_on_the_host(shown: list[str], bundle: Path) -> None:
+    (bundle / "sources" / f"{'c' * 40}.tar").write_bytes(CONTENT[:-1] + b"?")
+    action = FakeHost(bundle, module=[asking(bundle), asking(bundle)])
+    with pytest.raises(AnsibleActionFail, match="is damaged"):
+        action.run(task_vars=VARIABLES)
+    assert list((bundle.parent / "host").iterdir()) == []
+
+
+def test_a_host_that_takes_nothing(shown: list[str], bundle: Path) -> None:
+    (bundle.parent / "host").rmdir()
+    with pytest.raises(AnsibleActionFail, match="does not take what is sent to it: dd: failed to open"):
+        FakeHost(bundle, module=[asking(bundle), asking(bundle)]).run(task_vars=VARIABLES)
