@@ -133,6 +133,7 @@ def test_a_damaged_bundle_is_refused_and_the_service_stays(air_gap: AirGap) -> N
     place.unlink()
     refused = air_gap.deploy("--check")
     assert refused.rc != 0 and "does not hold tiny.gguf of acme/tiny" in refused.failure and air_gap.healthy()
+    place.write_bytes(content)
 
 
 def test_debian_packages_are_named_and_not_fetched(air_gap: AirGap) -> None:
