@@ -91,8 +91,8 @@ docs: setup-dev ## write the pages of modules, plugins and roles anew from their
 RANGE := tests/range/range
 MOLECULE := MOLECULE_GLOB='extensions/molecule/*/molecule.yml' molecule --base-config extensions/molecule/config.yml
 
-.PHONY: demo demo-down molecule integration test-cuda bench
-molecule integration test-cuda bench: export PATH := $(CURDIR)/$(BIN):$(PATH)
+.PHONY: demo demo-down molecule integration test-cuda test-gpu bench
+molecule integration test-cuda test-gpu bench: export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 test: molecule integration
 
@@ -116,6 +116,9 @@ integration: setup-dev setup-range ## pytest tests/integration: faults, bad inpu
 test-cuda: setup-dev setup-range ## all of llama.cpp compiled for the GPU of each host class: 20 to 25 minutes each on 2 cores, so not in `test`
 	@tools/need gcc=gcc
 	python -m pytest tests/cuda
+
+test-gpu: setup-dev ## on a machine with a GPU, after site.yml: what llama.cpp holds there beside the plan, and the proof that a service uses it
+	python -m pytest tests/gpu
 
 bench: setup-dev setup-range ## the figures of benchmarks/: site.yml on the demo's host, a model and its header, two compiles of llama.cpp, a GPU host, a driver upgrade, a plan
 	@tools/need g++=g++ cmake=cmake ninja=ninja-build ccache=ccache pip3=python3-pip strace=strace

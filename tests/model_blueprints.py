@@ -427,6 +427,13 @@ def in_full() -> dict[str, Blueprint]:
     }
 
 
+def to_load() -> dict[str, Blueprint]:
+    """Those of them that a GPU loads within seconds; of the experts of DeepSeek-V2 Lite, a quarter."""
+    deepseek = deepseek2(Sizes(10944, 102400, weights=Q8_0, head=Q6_K), experts=16, expert_feed_forward=1408)
+    too_large = ("llama70b", "llama2-7b")
+    return {name: made for name, made in in_full().items() if name not in too_large} | {"deepseek2": deepseek}
+
+
 def qwen2vl_projector(into: int = 3584, layers: int = 32, kind: Type = F16) -> Blueprint:
     """The vision encoder of Qwen2-VL 7B."""
     return _projector("qwen2vl_merger", 1280, 5120, 14, layers, into, kind)

@@ -56,7 +56,13 @@ class ActionModule(ActionBase):
             return {**result, **seen}
         measured = {name: self._measure(arguments, variables) for name, arguments in plan.measuring(seen)}
         entry = plan.entry(variables.get("inventory_hostname", ""), _groups(params, variables), seen, unreachable, measured)
-        told = {**result, "changed": False, "plan": entry, "models_due": plan.models_due(seen)}
+        told = {
+            **result,
+            "changed": False,
+            "plan": entry,
+            "models_due": plan.models_due(seen),
+            "gpu_memory_mib": plan.gpu_memory_mib(entry),
+        }
         if not params["fail_on_errors"]:
             return told
         errors, warnings = plan.findings(entry)

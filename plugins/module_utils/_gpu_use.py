@@ -24,8 +24,12 @@ _TELLING = (
     # common/arg.cpp, where n_gpu_layers is given; a build for CUDA says so too, after what is above
     (r"no usable GPU found|compiled without GPU support", "Build llama.cpp with backend: cuda"),
 )
-_REMEDY = "Build llama.cpp with backend: cuda if this release was built for the CPU; otherwise see what baremetal.llm.gpu_info says"
+_REMEDY = "Build llama.cpp with backend: cuda if this release was built for the CPU; otherwise see what baremetal.llm.gpu_info says."
 # src/llama-model.cpp; at the default verbosity nothing is said of layers.
+_WHY_NOT_ALL = (
+    "See with `nvidia-smi` who else holds memory there, and with log_verbosity: 4 in its options how many layers it puts there; "
+    "then free memory, or choose a smaller model or context."
+)
 _OFFLOADED = re.compile(r"offloaded (\d+)/(\d+) layers to GPU")
 _LINES = 3  # of the journal, in a message
 
@@ -54,8 +58,8 @@ class GpuUse:
         return f"{uuid} ({name})" if name else uuid
 
 
-def judge_gpus(asked: Sequence[str], layers: str | None, use: GpuUse) -> Check:
-    """Memory on each of the GPUs, and as many layers as were asked for where the journal shows them."""
+def judge_gpus(asked: Sequence[str], layers: str | None, planned_mib: int | None, use: GpuUse) -> Check:
+    """Memory on each of the GPUs, as much in all as was planned, and as many layers as were asked for where the journal shows them."""
     held = {uuid: use.holdings(uuid) for uuid in asked}
     unused = [use.label(uuid) for uuid in asked if not held[uuid]]
     if unused and use.apps.failure:
@@ -63,14 +67,22 @@ def judge_gpus(asked: Sequence[str], layers: str | None, use: GpuUse) -> Check:
         return Check("gpu", False, detail, "See what baremetal.llm.gpu_info says of the driver.")
     if unused:
         rest = "it computes on the CPU" if len(unused) == len(asked) else "it computes on the others alone"
-        return Check("gpu", False, f"the process holds no memory on {', '.join(unused)}: {rest}", _telling(use.journal))
+        return Check("gpu", False, f"the process holds no memory on {', '.join(unused)}: {rest}", telling(use.journal) or _REMEDY)
     offloaded = offloaded_layers(use.journal)
     if offloaded and layers:
         count, of = offloaded
         if count < (of if layers == ALL_LAYERS else min(int(layers), of)):
             detail = f"{count} of the model's {of} layers are on the GPU, you asked for {layers}: the CPU computes the rest"
-            remedy = f"Free GPU memory, choose a smaller model or context, or set n_gpu_layers: {count} if that is meant."
-            return Check("gpu", False, detail, remedy)
+            meant = f"set n_gpu_layers: {count}" if count else "gpus: []"
+            return Check("gpu", False, detail, f"Free GPU memory, choose a smaller model or context, or {meant} if that is meant.")
+    sizes = [app.memory_mib for uuid in asked for app in held[uuid]]
+    known = [size for size in sizes if size is not None]
+    if planned_mib and len(known) == len(sizes) and sum(known) < planned_mib:
+        # CUDA's own share is in it: a process that computes nothing there holds some hundred MiB.
+        where = ", ".join(map(use.label, asked))
+        planned = f"the weights and the cache that were planned for there take {planned_mib} MiB"
+        detail = f"the process holds {sum(known)} MiB on {where}, but {planned}: the CPU computes the rest"
+        return Check("gpu", False, detail, _WHY_NOT_ALL)
     detail = ", ".join(f"{_memory(held[uuid])} on {use.label(uuid)}" for uuid in asked)
     return Check("gpu", True, detail + (f", {offloaded[0]} of {offloaded[1]} layers" if offloaded else ""))
 
@@ -86,10 +98,10 @@ def _memory(apps: Sequence[App]) -> str:
     return f"{sum(known)} MiB" if known else "memory"
 
 
-def _telling(journal: Sequence[str]) -> str:
-    """The remedy, with the lines of the journal that it follows from."""
+def telling(journal: Sequence[str]) -> str:
+    """What to do about the trouble with GPUs that the journal tells of, with the lines that do; nothing where it tells of none."""
     for pattern, remedy in _TELLING:
         lines = [line.strip() for line in journal if re.search(pattern, line, re.IGNORECASE)]
         if lines:
             return f"{remedy}. Its journal says: {' / '.join(lines[:_LINES])}"
-    return f"{_REMEDY}."
+    return ""

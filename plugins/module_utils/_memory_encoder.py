@@ -106,15 +106,14 @@ class Encoder:
     windows: bool
     """Whether most layers look at a part of the image only, by a mask over all of it."""
 
-    def encoding(self, most: int, flash_attention: bool) -> Encoding:
+    def encoding(self, most: int, flash_attention: bool, *, on_gpu: bool) -> Encoding:
         """With images of at most so many tokens; 0 for what the projector takes."""
         weights = Range.exact(self.weights)
         if self.images is None:
             return Encoding(self.weights, weights)
-        start = self.images.at_start(most)
-        largest = max(start, self.images.largest(most))
-        at_start, at_work = (weights.plus(self._compute(self.images, tokens, flash_attention)) for tokens in (start, largest))
-        return Encoding(at_start.expected, at_work)
+        start, largest = self.images.at_start(most), self.images.largest(most)
+        at_start, at_work = (weights.plus(self._compute(self.images, tokens, flash_attention)) for tokens in (start, max(start, largest)))
+        return Encoding(at_start.expected, at_work.plus(Range.exact(self._f16_copies(self.images, largest) if on_gpu else 0)))
 
     def _compute(self, images: Images, tokens: int, flash_attention: bool) -> Range:
         """What encoding an image of so many tokens takes beside the weights. Found as in _memory_compute.py, for qwen2vl and qwen2.5vl."""
@@ -127,6 +126,10 @@ class Encoder:
         if not flash_attention:
             size += patches**2 * self.heads * _F32
         return Range(size * 9 // 10, size, size * 13 // 10)
+
+    def _f16_copies(self, images: Images, tokens: int) -> int:
+        """What cuBLAS multiplies f16 weights with, and what comes of it (ggml_cuda_mul_mat_cublas_impl); no buffer counts that."""
+        return tokens * images.merge**2 * (self.embedding + self.feed_forward) * _F16
 
 
 def encoder(header: ModelHeader) -> Encoder:

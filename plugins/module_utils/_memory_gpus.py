@@ -13,16 +13,21 @@ from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserE
 from ansible_collections.baremetal.llm.plugins.module_utils._gpu_names import identify
 
 # The driver keeps back a part of what nvidia-smi calls memory.total, growing with the size: 377 MiB of 12288 (RTX 3060), 468 of 23034 (L4),
-# 484 of 24564 (RTX 4090), 505 of 32607 (RTX 5090), 598 to 640 of 97887 (RTX PRO 6000). Source: memory.total less memory.used and
-# memory.free, and less the total that llama.cpp prints, in logs of llama.cpp's and of other projects' users.
+# 484 of 24564 (RTX 4090), 505 of 32607 (RTX 5090), 598 to 640 of 97887 (RTX PRO 6000), and no more of 143771 (H200): 616, as
+# memory.reserved says. The others' source: memory.total less memory.used and memory.free, and less the total that llama.cpp prints, in logs
+# of llama.cpp's and of other projects' users.
 _DRIVER_MIB = 450
 _DRIVER_MIB_PER_GIB = 2
+_DRIVER_MIB_AT_MOST = 640
 
-# A process's CUDA context, its kernels, streams and cuBLAS workspaces, as llama-server's own breakdown calls it "unaccounted" at its end:
-# 451 to 456 MiB on RTX 4090 (llama.cpp pull request 15860), 705 to 753 on RTX PRO 6000 Blackwell.
-CUDA_CONTEXT_MIB = (450, 500)
-CUDA_CONTEXT_MIB_BLACKWELL = (700, 800)
-_BLACKWELL = 10
+# A process's CUDA context with its kernels and streams, by the major compute capability from which on it takes so much. Measured on an H200
+# (tests/gpu): 587 to 593 MiB once the model is loaded, of which an empty context is 518. The others are what llama-server's own breakdown
+# calls "unaccounted" at its end: 451 to 456 on RTX 4090 (llama.cpp pull request 15860), 705 to 753 on RTX PRO 6000 Blackwell.
+_CONTEXT_MIB = {10: 700, 9: 587, 0: 450}
+
+# What is added once it computes: 15 to 53 MiB where quantised weights and flash attention are all there is, 106 to 142 with cuBLAS, which
+# multiplies f16 and f32 (the routers of experts, too), up to 190 without flash attention. On the H200, in 30 settings of 10 architectures.
+_WORK_MIB = (12, 200)
 
 # memory.total as nvidia-smi prints it, for hosts whose driver is still to come. GPUs with ECC switched on, as servers have it.
 _MEMORY_MIB = {
@@ -33,6 +38,7 @@ _MEMORY_MIB = {
     r"l4": 23034,
     r"t4": 15360,
     r"h100 80gb hbm3": 81559,
+    r"h200": 143771,
     r"(geforce )?rtx 3060": 12288,
     r"(geforce )?rtx 3090( ti)?": 24576,
     r"(geforce )?rtx 4090": 24564,
@@ -45,20 +51,26 @@ _MEMORY_MIB = {
 class PlannedGpu:
     label: str
     memory_mib: int
-    blackwell: bool
+    capability: int
+    """The major number of its compute capability; 0 where that is unknown."""
 
     @property
     def driver_mib(self) -> int:
-        return _DRIVER_MIB + _DRIVER_MIB_PER_GIB * self.memory_mib // 1024
+        return min(_DRIVER_MIB + _DRIVER_MIB_PER_GIB * self.memory_mib // 1024, _DRIVER_MIB_AT_MOST)
 
     @property
-    def context_mib(self) -> tuple[int, int]:
-        """The least and the most that a process's CUDA context was seen to take."""
-        return CUDA_CONTEXT_MIB_BLACKWELL if self.blackwell else CUDA_CONTEXT_MIB
+    def context_mib(self) -> int:
+        """What the CUDA context of a process takes."""
+        return next(size for since, size in _CONTEXT_MIB.items() if self.capability >= since)
+
+    @property
+    def process_mib(self) -> tuple[int, int]:
+        """The least and the most that a llama-server at work takes beside the buffers that it counts."""
+        return self.context_mib + _WORK_MIB[0], self.context_mib + _WORK_MIB[1]
 
     @property
     def overhead_mib(self) -> int:
-        return self.driver_mib + self.context_mib[1]
+        return self.driver_mib + self.process_mib[1]
 
 
 def planned_gpus(entries: Iterable[object]) -> list[PlannedGpu]:
@@ -81,7 +93,7 @@ def _gpu(entry: object, where: str) -> PlannedGpu:
             )
     if isinstance(memory, bool) or not re.fullmatch(r"[1-9]\d{0,7}", str(memory)):
         raise UserError(f"{label} has memory_mib: {memory!r}. Give its memory in MiB as a whole number, such as 23028.")
-    return PlannedGpu(label, int(str(memory)), _is_blackwell(name, entry.get("compute_capability")))
+    return PlannedGpu(label, int(str(memory)), _capability(name, entry.get("compute_capability")))
 
 
 def _memory_of(name: str) -> int | None:
@@ -90,9 +102,9 @@ def _memory_of(name: str) -> int | None:
     return next((size for pattern, size in _MEMORY_MIB.items() if re.fullmatch(pattern, simplified)), None)
 
 
-def _is_blackwell(name: str, capability: object) -> bool:
-    major = re.match(r"\d+", str(capability or ""))
+def _capability(name: str, told: object) -> int:
+    major = re.match(r"\d+", str(told or ""))
     if major:
-        return int(major[0]) >= _BLACKWELL
+        return int(major[0])
     model = identify(name)
-    return model is not None and model.capability.major >= _BLACKWELL
+    return model.capability.major if model else 0

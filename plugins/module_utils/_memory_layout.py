@@ -72,7 +72,7 @@ class Layout:
         if not used.high:
             return Range.exact(gpu.memory_mib * MIB)
         left = (gpu.memory_mib - gpu.driver_mib) * MIB
-        least_context, most_context = gpu.context_mib
+        least_context, most_context = gpu.process_mib
         return Range(
             left - used.low - least_context * MIB,
             left - used.expected - most_context * MIB,
@@ -139,8 +139,9 @@ def _encoders(case: Case) -> tuple[list[Encoding], Encoding]:
     if case.encoder is None:
         return on_gpus, NO_ENCODING
     asked = case.request
-    size = case.encoder.encoding(asked.image_max_tokens, asked.flash_attention)
-    if not asked.encoder_on_gpu or not case.gpus or asked.devices == ():
+    on_gpu = asked.encoder_on_gpu and bool(case.gpus) and asked.devices != ()
+    size = case.encoder.encoding(asked.image_max_tokens, asked.flash_attention, on_gpu=on_gpu)
+    if not on_gpu:
         return on_gpus, size
     on_gpus[asked.devices[0] if asked.devices else 0] = size
     return on_gpus, NO_ENCODING

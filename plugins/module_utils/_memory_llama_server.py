@@ -33,9 +33,9 @@ from ansible_collections.baremetal.llm.plugins.module_utils._problems import Pro
 from ansible_collections.baremetal.llm.plugins.module_utils._service import Service
 
 _COMPUTE_BASIS = "from the widths of the model, compared with llama.cpp's own compute buffers"
-_MEASURED_BASIS = "the most, as llama-fit-params prints it: llama-server keeps fewer odds of words"
+_MEASURED_BASIS = "from the widths of the model, and no more than llama-fit-params prints: llama-server keeps fewer odds of words"
 _ENCODER_BASIS = "from the widths of the projector, for the largest image that it is given"
-_CONTEXT_BASIS = "CUDA contexts of llama-server as they were seen on several GPUs"
+_CONTEXT_BASIS = "what llama-server was seen to take beside its buffers, on several GPUs"
 _SPLIT_BASIS = "tensors are split by the proportions; llama.cpp rounds to whole heads and rows"
 
 
@@ -150,7 +150,7 @@ def _estimates(layout: Layout, measured: Mapping[str, Measured] | None) -> Itera
             yield Estimate.of(f"gpus[{index}].compute_mib", usage.compute, basis)
         if not usage.encoder.work.is_exact:
             yield Estimate.of(f"gpus[{index}].mmproj_mib", usage.encoder.work, _ENCODER_BASIS)
-        low, high = (gpu.driver_mib + context for context in gpu.context_mib)
+        low, high = (gpu.driver_mib + process for process in gpu.process_mib)
         yield Estimate(f"gpus[{index}].overhead_mib", low, high, _CONTEXT_BASIS)
         if layout.placement.shares:
             part = Range(usage.weights * 95 // 100, usage.weights, usage.weights * 105 // 100)
@@ -173,11 +173,13 @@ def _usage_as_measured(layout: Layout, usage: Usage, found: Measured | None) -> 
         return usage
     unified = layout.case.request.context.unified
     odds = layout.case.shape.vocabulary * 4 * layout.case.request.micro_batch if layout.case.shape else 0
+    least, most = max(0, found.compute - odds), found.compute + MIB
+    known = usage.compute or Range(least, found.compute, most)
     return Usage(
         weights=_corrected(usage.weights, found.model),
         encoder=usage.encoder,
         cache=usage.cache if unified and usage.cache is not None else _corrected(usage.cache, found.context),
-        compute=Range(max(0, found.compute - odds), found.compute, found.compute + MIB),
+        compute=Range(*(min(max(size, least), most) for size in known)),
     )
 
 

@@ -34,6 +34,7 @@ _HIGH_UTILISATION = 0.95
 
 # CUDA graphs, workspaces and what the allocator holds; with the CUDA context and a batch of 2048 tokens, 1 to 2 GiB of a GPU in all.
 _FIXED = Range(256 * MIB, 640 * MIB, 1024 * MIB)
+_CONTEXT_MIB_MORE = 50  # of a CUDA context, at most
 _GRAPHS = Range(64 * MIB, 256 * MIB, 512 * MIB)  # of that, what enforce_eager saves
 _LENGTH = re.compile(r"(\d+(?:\.\d+)?)([kKmM]?)")
 _FACTORS = {"": 1, "k": 1000, "K": 1024, "m": 10**6, "M": 2**20}
@@ -284,13 +285,13 @@ def _compute(model: VllmModel, asked: _Asked) -> Range:
 def _room(gpu: PlannedGpu, asked: _Asked, weights: int, compute: Range) -> Range:
     """Bytes that the cache can have: with all else at its most, as expected, at its least. Negative for what is missing."""
     budget = int((gpu.memory_mib - gpu.driver_mib) * MIB * asked.utilisation)
-    least, most = (size * MIB for size in gpu.context_mib)
+    least, most = gpu.context_mib * MIB, (gpu.context_mib + _CONTEXT_MIB_MORE) * MIB
     return Range(budget - weights - compute.high - most, budget - weights - compute.expected - most, budget - weights - compute.low - least)
 
 
 def _starts_too_full(gpu: PlannedGpu, utilisation: float) -> bool:
     """Whether the CUDA context alone leaves less free than vLLM wants to use."""
-    return (gpu.memory_mib - gpu.driver_mib) * (1 - utilisation) < gpu.context_mib[0]
+    return (gpu.memory_mib - gpu.driver_mib) * (1 - utilisation) < gpu.context_mib
 
 
 def _token_bytes(model: VllmModel, asked: _Asked) -> int:
@@ -308,7 +309,8 @@ def _tokens(room: int, token_bytes: int, block: int) -> int:
 
 
 def _gpu_plan(gpu: PlannedGpu, weights: int, compute: Range, cache: int) -> GpuPlan:
-    return GpuPlan(gpu.label, gpu.memory_mib, weights, NOTHING, cache // MIB * MIB, compute, gpu.overhead_mib, gpu.driver_mib)
+    overhead = gpu.driver_mib + gpu.context_mib + _CONTEXT_MIB_MORE
+    return GpuPlan(gpu.label, gpu.memory_mib, weights, NOTHING, cache // MIB * MIB, compute, overhead, gpu.driver_mib)
 
 
 def _problems(
@@ -327,7 +329,7 @@ def _problems(
                 "utilisation_too_high",
                 f"options.gpu_memory_utilization: {asked.utilisation:g} of {gpu.label} is more than is free once CUDA is started, "
                 "and vLLM does not start",
-                f"Use {math.floor((1 - gpu.context_mib[1] * MIB / total) * 100) / 100:g} or less",
+                f"Use {math.floor((1 - (gpu.context_mib + _CONTEXT_MIB_MORE) * MIB / total) * 100) / 100:g} or less",
             )
         if room.expected <= 0:
             yield error(

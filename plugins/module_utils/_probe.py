@@ -18,7 +18,7 @@ from typing import Any
 
 from ansible_collections.baremetal.llm.plugins.module_utils._check import Check
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
-from ansible_collections.baremetal.llm.plugins.module_utils._gpu_use import GpuUse, judge_gpus
+from ansible_collections.baremetal.llm.plugins.module_utils._gpu_use import GpuUse, judge_gpus, telling
 from ansible_collections.baremetal.llm.plugins.module_utils._http import Client, Reply, RequestError
 from ansible_collections.baremetal.llm.plugins.module_utils._listeners import Listener, Process, endpoint
 from ansible_collections.baremetal.llm.plugins.module_utils._running_unit import UnitState
@@ -40,6 +40,7 @@ class Expectation:
     listen: tuple[tuple[str, int], ...] = ()  # addresses and ports: all of them, and no other
     gpus: tuple[str, ...] = ()  # UUIDs of GPUs and MIG devices
     gpu_layers: str | None = None  # a number or "all"
+    gpu_memory_mib: int | None = None  # on all of them together, at least
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,8 @@ def probe(
     """All checks, in the order in which one makes the next meaningful; those that need an earlier one stop with it."""
     report = Report()
     health, report.timings["load_seconds"] = wait_until_healthy(client, around.unit_state, timeout, around.said_before_the_start)
+    if not health.ok and expect.gpus:
+        health = health._replace(remedy=telling(around.gpu_use().journal) or health.remedy)
     report.checks.append(health)
     if not health.ok:
         return report
@@ -111,7 +114,7 @@ def probe(
     with _failing(report, "model"):
         report.checks += _look_at_model(client, props, expect, report.server)
     if expect.gpus:
-        report.checks.append(judge_gpus(expect.gpus, expect.gpu_layers, around.gpu_use()))
+        report.checks.append(judge_gpus(expect.gpus, expect.gpu_layers, expect.gpu_memory_mib, around.gpu_use()))
         if not report.checks[-1].ok:  # the CPU may take minutes for an answer
             return report
     question = {

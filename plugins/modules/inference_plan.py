@@ -149,6 +149,13 @@ models_due:
   description: Whether the role C(models) has something to do.
   returned: always
   type: bool
+gpu_memory_mib:
+  description:
+    - What the weights and the cache of each service take of its GPUs, by its name, as O(baremetal.llm.inference_probe#module:expect) takes
+      it. A service is left out that has no GPUs, that nobody can plan, or that lets go of its model at times (C(sleep_idle_seconds)).
+  returned: always
+  type: dict
+  sample: {"qwen2-vl": 5721}
 msg:
   description: All errors, one a line.
   returned: when it fails

@@ -92,6 +92,12 @@ options:
           - How many layers of the model are to be on the GPUs, a number or V(all). It is compared with what the server says while it loads,
             which llama.cpp does with C(--verbosity 4) and more only.
         type: str
+      gpu_memory_mib:
+        description:
+          - How much the server has to hold on all O(expect.gpus) together, at least, such as what is planned for the weights and the cache
+            there. Where C(nvidia-smi) does not tell it, it is not compared.
+          - A server that sees a GPU, but has the model on the CPU, holds some hundred MiB there all the same.
+        type: int
   prompt:
     description: What is asked.
     type: str
@@ -240,6 +246,7 @@ def main() -> t.NoReturn:
                     "listen": {"type": "list", "elements": "str", "default": []},
                     "gpus": {"type": "list", "elements": "str", "default": []},
                     "gpu_layers": {"type": "str"},
+                    "gpu_memory_mib": {"type": "int"},
                 },
             },
             "prompt": {"type": "str", "default": "Name one colour."},
@@ -289,6 +296,7 @@ def run(module: AnsibleModule) -> t.NoReturn:
             listen=tuple(_probe.parse_endpoint(text) for text in expect["listen"]),
             gpus=tuple(expect["gpus"]),
             gpu_layers=layers,
+            gpu_memory_mib=expect["gpu_memory_mib"],
         ),
         _probe.Surroundings(
             unit_state=lambda: _running_unit.state(unit) if unit else None,

@@ -143,9 +143,9 @@ gpus:
       type: int
       sample: 174
     overhead_mib:
-      description: What the driver keeps back, and the CUDA context of the process.
+      description: What the driver keeps back, and what the process takes beside its buffers, the CUDA context above all.
       type: int
-      sample: 994
+      sample: 1144
     driver_mib:
       description: The part of C(overhead_mib) that the driver keeps back, once for all services on the GPU.
       type: int

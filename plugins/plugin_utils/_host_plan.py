@@ -81,6 +81,16 @@ class HostPlan:
             "problems": [*problems, *(problem for plan in plans for problem in plan.problems)],
         }
 
+    def gpu_memory_mib(self, entry: Mapping[str, Any]) -> dict[str, int]:
+        """What each service holds of its GPUs for certain, as long as it has its model loaded."""
+        sleeps = {service.name for service in self.services if "sleep_idle_seconds" in service.options}
+        planned = {service["name"]: service["plan"]["gpus"] for service in entry["services"] if service["plan"]}
+        return {
+            name: sum(gpu["weights_mib"] + (gpu["kv_cache_mib"] or 0) for gpu in gpus)
+            for name, gpus in planned.items()
+            if gpus and name not in sleeps
+        }
+
     def findings(self, entry: dict[str, Any]) -> tuple[list[str], list[str]]:
         """The errors and the warnings; no warning that a later task repeats."""
         (host,) = parse_hosts([entry])

@@ -144,6 +144,17 @@ def test_another_process_on_the_gpu_is_no_proof(on_gpu: Scene) -> None:
         uses_gpus(on_gpu, True)
 
 
+def test_a_gpu_that_somebody_else_has_filled_is_no_proof(on_gpu: Scene) -> None:
+    """Without n_gpu_layers, llama-server then keeps the model on the CPU; CUDA's own share of the GPU is all that it holds."""
+    on_gpu.host.plug("a10", "rtx5090", programs={"llama-server": 1})
+    try:
+        run = on_gpu.host.play("site.yml", tiny([1]))
+        assert run.rc != 0
+        assert f"the process holds 1 MiB on {on_gpu.rtx5090.uuid}, but the weights and the cache that were planned for there" in run.failure
+    finally:
+        uses_gpus(on_gpu, True)
+
+
 # -- the sandbox -----------------------------------------------------------------------------------------------------------
 
 OPEN = """

@@ -26,11 +26,17 @@ WRONG_ARCHITECTURE = [
     "CUDA error: no kernel image is available for execution on the device",
     "  current device: 0, in function launch_fattn",
 ]
+# Qwen2-VL 7B on an H200, with 32768 tokens: MiB that are planned for weights and cache; held with all layers on the GPU, with none, with none
+# but the projector, with 14 of 29 and the projector, and where CUDA finds no GPU; and what the last says.
+PLANNED, ON_GPU, ON_CPU_BESIDE_A_GPU, PROJECTOR_ALONE, FOURTEEN = 5721, 8008, 702, 2266, 5218
+NO_VISIBLE_GPU = ["0.00.013.057 E ggml_cuda_init: failed to initialize CUDA: no CUDA-capable device is detected"]
 OFFLOADED = ["load_tensors: offloading 32 repeating layers to GPU", "load_tensors: offloaded {}/33 layers to GPU"]
 
 
-def judged(*apps: App, asked: tuple[str, ...] = (A10,), layers: str | None = "all", failure: str = "", **more: Any) -> Check:
-    return judge_gpus(asked, layers, GpuUse(Apps(apps, failure), **{"mine": frozenset({7, 8}), "names": NAMES, **more}))
+def judged(
+    *apps: App, asked: tuple[str, ...] = (A10,), layers: str | None = "all", planned: int | None = None, failure: str = "", **more: Any
+) -> Check:
+    return judge_gpus(asked, layers, planned, GpuUse(Apps(apps, failure), **{"mine": frozenset({7, 8}), "names": NAMES, **more}))
 
 
 def offloaded(count: int) -> list[str]:
@@ -52,6 +58,14 @@ def offloaded(count: int) -> list[str]:
         ([App(A10, 7, 9)], {"journal": offloaded(20), "layers": "20"}, f"9 MiB on {A10} (NVIDIA A10), 20 of 33 layers"),
         ([App(A10, 7, 9)], {"journal": offloaded(33), "layers": "99"}, f"9 MiB on {A10} (NVIDIA A10), 33 of 33 layers"),
         ([App(A10, 7, 9)], {"journal": offloaded(1), "layers": None}, f"9 MiB on {A10} (NVIDIA A10), 1 of 33 layers"),
+        ([App(A10, 7, ON_GPU)], {"planned": PLANNED}, f"8008 MiB on {A10} (NVIDIA A10)"),
+        ([App(A10, 7, PLANNED)], {"planned": PLANNED, "layers": None}, f"5721 MiB on {A10} (NVIDIA A10)"),
+        (
+            [App(A10, 7, 3000), App(RTX, 7, 3000)],
+            {"planned": PLANNED, "asked": (A10, RTX), "names": {}},
+            f"3000 MiB on {A10}, 3000 MiB on {RTX}",
+        ),
+        ([App(A10, 7, None), App(A10, 8, 5)], {"planned": PLANNED}, f"5 MiB on {A10} (NVIDIA A10)"),  # not all that it holds is told
     ],
 )
 def test_it_computes_where_it_should(apps: list[App], more: dict[str, Any], detail: str) -> None:
@@ -70,6 +84,12 @@ ON_CPU = f"the process holds no memory on {A10} (NVIDIA A10): it computes on the
         ([App(A10, 7, 0)], {}, ON_CPU, "Build llama.cpp with backend: cuda if"),
         ([], {"journal": CPU_BUILD}, ON_CPU, f"Build llama.cpp with backend: cuda. Its journal says: {CPU_BUILD[0]} / {CPU_BUILD[1]}"),
         ([], {"journal": NO_DRIVER}, ON_CPU, f"See what baremetal.llm.gpu_info says of the driver. Its journal says: {NO_DRIVER[0]}"),
+        (
+            [],
+            {"journal": NO_VISIBLE_GPU},
+            ON_CPU,
+            f"See what baremetal.llm.gpu_info says of the driver. Its journal says: {NO_VISIBLE_GPU[0]}",
+        ),
         ([], {"journal": WRONG_ARCHITECTURE}, ON_CPU, "Build llama.cpp for this GPU's compute capability (cuda_architectures)"),
         (
             [App(A10, 7, 812)],
@@ -100,6 +120,21 @@ ON_CPU = f"the process holds no memory on {A10} (NVIDIA A10): it computes on the
             {"journal": offloaded(8), "layers": "20"},
             "8 of the model's 33 layers are on the GPU, you asked for 20",
             "Free",
+        ),
+        (
+            [App(A10, 7, ON_CPU_BESIDE_A_GPU)],
+            {"journal": offloaded(0), "planned": PLANNED},
+            "0 of the model's 33 layers are on the GPU, you asked for all",
+            "or gpus: [] if that is meant",
+        ),
+        *(
+            (
+                [App(A10, 7, held)],
+                {"planned": PLANNED, "layers": layers},
+                f"the process holds {held} MiB on {A10} (NVIDIA A10), but the weights and the cache that were planned for there take 5721 MiB",
+                "See with `nvidia-smi` who else holds memory there",
+            )
+            for held, layers in ((ON_CPU_BESIDE_A_GPU, "all"), (PROJECTOR_ALONE, None), (FOURTEEN, "all"))
         ),
     ],
 )

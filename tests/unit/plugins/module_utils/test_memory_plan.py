@@ -272,7 +272,7 @@ def test_an_image_that_llama_server_does_not_foresee_is_planned() -> None:
         plan(QWEN2VL, [A10], mmproj=QWEN2VL_PROJECTOR, options={**options, "image_max_tokens": tokens})["gpus"][0]["mmproj_mib"]
         for tokens in (256, 46 * 46, most, 4096)
     ]
-    assert sizes[0] == sizes[1] < sizes[2] < sizes[3] > 15000
+    assert sizes[1] - 100 < sizes[0] < sizes[1] < sizes[2] < sizes[3] > 15000
 
 
 # -- properties ------------------------------------------------------------------------------------------------------
@@ -502,6 +502,6 @@ def test_the_memory_of_a_gpu_is_known_without_a_driver() -> None:
 
 def test_the_driver_and_cuda_have_their_share() -> None:
     a10, blackwell = (plan(MISTRAL, [gpu], options={"ctx_size": 8192})["gpus"][0]["overhead_mib"] for gpu in (A10, RTX5090))
-    assert 900 < a10 < 1100 < blackwell < 1500
+    assert 1000 < a10 < 1200 < blackwell < 1500
     both = plan(MISTRAL, [A10, A10], options={"ctx_size": 8192, "split_mode": "none"})["gpus"]
     assert both[1]["weights_mib"] == 0 and both[1]["overhead_mib"] < 500

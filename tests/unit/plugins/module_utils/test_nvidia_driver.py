@@ -46,6 +46,13 @@ UUID = "GPU-9221d5d1-b60b-a624-bf14-0a1819cfda3b"
             ("580.95.05", OPEN),
         ),
         ("NVRM version: NVIDIA UNIX Open Kernel Module for aarch64  580.142  Release Build\n", ("580.142", OPEN)),
+        (  # somebody's own build, without a date
+            (
+                "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.159.04  Release Build  (nixbld@)  \n"
+                "GCC version:  gcc version 15.3.0 (GCC) \n"
+            ),
+            ("580.159.04", OPEN),
+        ),
         ("", None),
     ],
 )

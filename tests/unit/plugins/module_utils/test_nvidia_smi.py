@@ -69,6 +69,11 @@ def test_a_whole_row() -> None:
             "0, NVIDIA GB10, 12.1, 0000000F:01:00.0, 580.142",
             Row(0, None, "000f:01:00.0", "NVIDIA GB10", "12.1", None, "580.142"),
         ),
+        (
+            "index,uuid,pci.bus_id,compute_cap,memory.total,driver_version,mig.mode.current,name",
+            f"0, {UUID}, 00000000:00:06.0, 9.0, 143771, 580.159.04, Disabled, NVIDIA H200",
+            Row(0, UUID, "0000:00:06.0", "NVIDIA H200", "9.0", 143771, "580.159.04"),
+        ),
         ("index,memory.total", "0, [N/A]", Row(0)),
         ("index,memory.total", "0, [Not Supported]", Row(0)),
         ("index,memory.total", "0, [Unknown Error]", Row(0)),
@@ -197,6 +202,10 @@ def test_what_computes_on_gpus(rc: int, stdout: str, found: tuple[App, ...], fai
                 'CUDA version        : Deprecated, see "CUDA UMD version" instead\nKMD version         : 610.57.04\nCUDA UMD version    : 13.3\n'
             ),
             ("610.57.04", "610.57.04"),
+        ),
+        (
+            "NVIDIA-SMI version  : 580.159.04\nNVML version        : 580.159\nDRIVER version      : 580.159.04\nCUDA Version        : 13.0\n",
+            ("580.159.04", "580.159.04"),
         ),
         ("NVIDIA-SMI version  : 590.48.01\nDRIVER version      : N/A\n", ("590.48.01", None)),
         (NOT_LOADED, (None, None)),

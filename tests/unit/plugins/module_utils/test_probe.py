@@ -97,6 +97,13 @@ def test_what_is_not_expected_is_not_checked() -> None:
 
 
 GPU = "GPU-5f0c0cc5-8f4c-4b6c-a2f5-7d3a8c1e9b11"
+# On an H200 of which another process holds all but 3 GiB, with n_gpu_layers: all.
+GPU_IS_FULL = (
+    "0.00.018.718 I srv    load_model: loading model '/var/lib/inference/models/Qwen2-VL-7B-Instruct-Q4_K_M.gguf'",
+    "0.00.522.282 W common_fit_params: failed to fit params to free device memory: n_gpu_layers already set by user to -2, abort",
+    "0.01.022.854 E ggml_backend_cuda_buffer_type_alloc_buffer: allocating 3928.07 MiB on device 0: cudaMalloc failed: out of memory",
+    "0.01.022.864 E alloc_tensor_range: failed to allocate CUDA0 buffer of size 4118876160",
+)
 
 
 class TestGpu:
@@ -123,6 +130,15 @@ class TestHealth:
             around = replace(surroundings(waiting), said_before_the_start=lambda now: ", saying: no driver" if now is waiting else "")
             report = probe(server, key=None, around=around)
         assert only_failure(report) == "health: it does not start: `nvidia-smi --id=GPU-1` exited with status 9, saying: no driver"
+
+    def test_a_gpu_that_is_full_is_told_in_the_words_of_the_server(self) -> None:
+        ended = replace(RUNNING, active="activating", sub="auto-restart", exit_code=1, exit_status=1)
+        with FakeLlamaServer() as server:
+            around = surroundings(ended, gpu_use=GpuUse(Apps(), frozenset(), GPU_IS_FULL))
+            report = probe(server, Expectation(gpus=(GPU,)), key=None, around=around)
+        (check,) = report.failed
+        assert check.detail.startswith("it does not stay up (it exited with status 1")
+        assert check.remedy.startswith("Free memory of that GPU") and check.remedy.endswith(GPU_IS_FULL[2])
 
     def test_loading_is_waited_for_and_timed(self) -> None:
         with FakeLlamaServer(api_key=KEY, health=[503, 503, 502]) as server:

@@ -57,6 +57,22 @@ def test_a_model_that_is_there(tmp_path: Path, model: Path) -> None:
     assert planner.findings(seen) == ([], []) and not planner.plan.models_due(seen)
 
 
+def test_what_a_service_holds_of_its_gpus_for_certain(tmp_path: Path, model: Path) -> None:
+    served = {"model": {"file": str(model)}, "gpus": [0]}
+    asleep = {"ctx_size": 4096, "parallel": 2, "sleep_idle_seconds": 60}
+    services = [
+        service("here", **served),
+        service("cpu", model={"file": str(model)}, port=8081),
+        service("asleep", **served, port=8082, options=asleep),
+        service("lost", gpus=[0], port=8083),
+    ]
+    planner = Planner(tmp_path, *services, gpus=[A10])
+    entry = planner.plan.entry("h", ["a10"], planner.seen())
+    gpu = entry["services"][0]["plan"]["gpus"][0]
+    assert planner.plan.gpu_memory_mib(entry) == {"here": gpu["weights_mib"] + gpu["kv_cache_mib"]}
+    assert gpu["kv_cache_mib"] == 512
+
+
 def test_a_model_that_is_still_to_be_copied(tmp_path: Path, model: Path) -> None:
     wanted = service(model={"file": f"{tmp_path}/there/m.gguf"})
     planner = Planner(tmp_path, wanted, local_files=[str(model)], directory=f"{tmp_path}/there")
