@@ -143,7 +143,9 @@ def repo(tmp_path: Path) -> t.Iterator[Repo]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    argv = ["git", "daemon", "--export-all", f"--base-path={tree.parent}", "--listen=127.0.0.1", f"--port={port}", str(tree.parent)]
+    # Not as `git daemon`: that is another process, which would outlive the one that is ended here.
+    program = Path(subprocess.check_output(["git", "--exec-path"], text=True).strip(), "git-daemon")
+    argv = [program, "--export-all", f"--base-path={tree.parent}", "--listen=127.0.0.1", f"--port={port}", str(tree.parent)]
     daemon = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait_until(lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0)
