@@ -25,6 +25,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._cmake import Cuda, 
 from ansible_collections.baremetal.llm.plugins.module_utils._command import Completed
 from ansible_collections.baremetal.llm.plugins.module_utils._cuda_root import DRIVER_STUB, LIBRARIES
 from ansible_collections.baremetal.llm.plugins.module_utils._delivery import Wish
+from ansible_collections.baremetal.llm.plugins.module_utils._disk import free_bytes
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._job import Job
 from ansible_collections.baremetal.llm.plugins.module_utils._ninja import Failure, find_failure, first_error, parse_step
@@ -121,20 +122,12 @@ def _predicted(store: ReleaseStore, plan: Plan) -> Outcome:
 
 def check_free_space(request: Request) -> None:
     needed = request.work_mib
-    existing = request.prefix
-    while not existing.exists():
-        existing = existing.parent
-    available = free_mib(existing)
+    available = free_bytes(request.prefix) // _MIB
     if available < needed:
         raise UserError(
             f"prefix: building llama.cpp under {request.prefix} needs {needed} MiB of free disk space, {available} MiB are available; "
             "free some, or give a prefix on a larger file system"
         )
-
-
-def free_mib(path: Path) -> int:
-    status = os.statvfs(path)
-    return status.f_bavail * status.f_frsize // _MIB
 
 
 def default_jobs() -> int:

@@ -26,6 +26,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._bundle_manifest imp
     wheel_place,
 )
 from ansible_collections.baremetal.llm.plugins.module_utils._deploy_lock import DeployLock, LockedSource, render
+from ansible_collections.baremetal.llm.plugins.module_utils._disk import existing_parent, free_bytes
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._files import read_text_or_none
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_cache import Found
@@ -169,22 +170,18 @@ class Bundle:
         """Where a download waits until it is complete and proven; the next run goes on from there."""
         return self.own / f"{sha256}.partial"
 
-    def existing_parent(self) -> Path:
-        """The directory, or what there is of its path so far."""
-        return next(path for path in (self.root, *self.root.parents) if os.path.lexists(path))
-
     def check(self) -> None:
         """Refuse a directory that holds anything else: it is tidied without asking."""
         if not self.root.is_absolute():
             raise UserError(f"inference_bundle: {self.root} is not an absolute path; give one from / on")
-        existing = self.existing_parent()
+        existing = existing_parent(self.root)
         if not existing.is_dir():
             raise UserError(f"inference_bundle: {existing} is not a directory; give the path of one, or one that does not exist yet")
         if existing == self.root and any(self.root.iterdir()) and not (self.own.is_dir() or self.path(SUMS).is_file()):
             raise UserError(f"inference_bundle: {self.root} is not empty and no bundle, so it is left alone; give a directory of its own")
 
     def check_writable(self) -> None:
-        existing = self.existing_parent()
+        existing = existing_parent(self.root)
         for directory in (existing, self.own, *(self.root / name for name in (MODELS, SOURCES, WHEELS))):
             if directory.is_dir() and not os.access(directory, os.W_OK | os.X_OK):
                 raise UserError(
@@ -272,8 +269,7 @@ def download_bytes(bundle: Bundle, plan: Plan) -> int:
 
 def check_fits(bundle: Bundle, plan: Plan) -> None:
     needed = download_bytes(bundle, plan) + _SOURCE_BYTES * sum(item.size is None for item in plan.fetch)
-    status = os.statvfs(bundle.existing_parent())
-    available = status.f_bavail * status.f_frsize
+    available = free_bytes(bundle.root)
     if available < needed:
         raise UserError(
             f"inference_bundle: what is missing in {bundle.root} needs {-(-needed >> 20)} MiB of free disk space, "

@@ -105,10 +105,6 @@ class RepoCache:
         directory, name = os.path.split(os.path.normpath(os.path.join(os.path.dirname(self.pointer(commit, path)), target)))
         return name if directory == os.path.normpath(self.blobs) else None
 
-    def existing_parent(self) -> Path:
-        """The repository's directory, or what there is of its path so far."""
-        return next(path for path in (self.root, *self.root.parents) if os.path.lexists(path))
-
     def partial(self, blob: str) -> Path:
         """Where a download waits until it is complete and proven; the next run goes on from there."""
         return self.own / f"{blob}.partial"

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol, cast
 
 from ansible_collections.baremetal.llm.plugins.module_utils._delivery import Wish, prove
+from ansible_collections.baremetal.llm.plugins.module_utils._disk import existing_parent, free_bytes
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_cache import Found, RepoCache
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_errors import explained
@@ -84,7 +85,7 @@ def _run(request: Request, clients: Clients, plan: Plan) -> Outcome:
 
 
 def _check_writable(cache: RepoCache) -> None:
-    existing = cache.existing_parent()
+    existing = existing_parent(cache.root)
     if not existing.is_dir():
         raise UserError(f"cache_dir: {existing} is not a directory; give one, such as /var/lib/inference/hub")
     for directory in (existing, cache.blobs, cache.snapshots, cache.own):
@@ -99,8 +100,7 @@ def _check_fits(request: Request, plan: Plan) -> None:
     cache, needed = request.cache, _download_bytes(request, plan)
     for file in plan.to_fetch:
         check_size(file.path, file.size or 0)
-    status = os.statvfs(cache.existing_parent())
-    available = status.f_bavail * status.f_frsize
+    available = free_bytes(cache.root)
     if available < needed:
         raise UserError(
             f"cache_dir: what is missing of {request.repo_id} needs {-(-needed // _MIB)} MiB of free disk space below {cache.cache_dir}, "

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.baremetal.llm.plugins.module_utils._disk import free_bytes
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UnavailableError, UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._gguf_model import LocalFiles, read_model
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_parameters import checked_cache, environment_of, request_of
@@ -42,7 +43,7 @@ def look(params: Mapping[str, Any], scratch: str) -> dict[str, Any]:
     return {
         "services": {service.name: _seen(service, params, scratch) for service in services},
         "uploads_due": [dest for dest, wanted in uploads.items() if version_of(dest) != wanted],
-        "free_bytes": {directory: _free_bytes(directory) for directory in sorted(directories)},
+        "free_bytes": {directory: free_bytes(Path(directory)) for directory in sorted(directories)},
         "memory_mib": _memory_mib(),
         "calibrates": bool(params["binary"]) and os.access(os.path.join(os.path.dirname(params["binary"]), PROGRAM), os.X_OK),
     }
@@ -94,15 +95,6 @@ def _size(path: str) -> int | None:
         return os.stat(path).st_size
     except OSError:
         return None
-
-
-def _free_bytes(directory: str) -> int | None:
-    """Of the file system that it is on, or will be."""
-    existing = next((path for path in (Path(directory), *Path(directory).parents) if path.exists()), None)
-    if existing is None:
-        return None
-    status = os.statvfs(existing)
-    return status.f_bavail * status.f_frsize
 
 
 def _memory_mib() -> int:

@@ -9,6 +9,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from ansible_collections.baremetal.llm.plugins.module_utils._disk import existing_parent, free_bytes
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._files import sha256_of, sync_directory
 
@@ -35,15 +36,11 @@ def version_of(path: str | os.PathLike[str]) -> Version | None:
 
 def check_room(dest: Path, size: int) -> None:
     """Refuse a file that does not fit beside the one that it replaces, before it is sent."""
-    existing = dest.parent
-    while not existing.exists():
-        existing = existing.parent
-    status = os.statvfs(existing)
-    available = status.f_bavail * status.f_frsize
+    available = free_bytes(dest.parent)
     if available < size:
         raise UserError(
-            f"dest: {dest} needs {size // _MIB + 1} MiB of free disk space under {existing}, {available // _MIB} MiB are available; "
-            "free some, or give a directory on a larger file system",
+            f"dest: {dest} needs {size // _MIB + 1} MiB of free disk space under {existing_parent(dest.parent)}, "
+            f"{available // _MIB} MiB are available; free some, or give a directory on a larger file system",
             path=str(dest),
         )
 

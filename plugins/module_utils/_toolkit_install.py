@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ansible_collections.baremetal.llm.plugins.module_utils._delivery import Delivery, Wish, arrival, prove
+from ansible_collections.baremetal.llm.plugins.module_utils._disk import free_bytes
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._job import Job
 from ansible_collections.baremetal.llm.plugins.module_utils._nvidia_toolkits import parse_nvcc_version
@@ -122,8 +123,7 @@ def _missing_message(tools: Sequence[Tool]) -> str:
 
 def _check_free_space(store: ToolkitStore, plan: Plan) -> None:
     needed = plan.download_mib * _DISK_PER_WHEEL
-    status = os.statvfs(store.existing_parent())
-    available = status.f_bavail * status.f_frsize // _MIB
+    available = free_bytes(store.prefix) // _MIB
     if available < needed:
         raise UserError(
             f"prefix: installing CUDA {plan.version} under {store.prefix} needs {needed} MiB of free disk space, {available} MiB are "

@@ -20,6 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from ansible_collections.baremetal.llm.plugins.module_utils._disk import existing_parent
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._files import read_text_or_none, sync_directory, write_atomic
 from ansible_collections.baremetal.llm.plugins.module_utils._lock import locked
@@ -39,21 +40,17 @@ class ToolkitStore:
 
     def check_prefix(self) -> None:
         check_path(self.prefix, "/opt/cuda")
-        existing = self.existing_parent()
+        existing = existing_parent(self.prefix)
         if not existing.is_dir():
             raise UserError(f"prefix: {existing} is not a directory; give a prefix below one, such as /opt/cuda")
 
     def check_writable(self) -> None:
-        existing = self.existing_parent()
+        existing = existing_parent(self.prefix)
         if not os.access(existing, os.W_OK | os.X_OK):
             raise UserError(
                 f"prefix: {existing} can't be written to by the user with the id {os.geteuid()}; "
                 "run this with become: true, or give a prefix that the user may write to"
             )
-
-    def existing_parent(self) -> Path:
-        """The prefix, or what there is of its path so far."""
-        return next(path for path in (self.prefix, *self.prefix.parents) if os.path.lexists(path))
 
     # What is there
 
