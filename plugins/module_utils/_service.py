@@ -20,6 +20,7 @@ from typing import Any
 
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_choice import is_glob
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_names import DEFAULT_REVISION, is_path, is_repo_id, is_revision
+from ansible_collections.baremetal.llm.plugins.module_utils._image import parse_image
 from ansible_collections.baremetal.llm.plugins.module_utils._listeners import Listener, clashing, endpoint
 from ansible_collections.baremetal.llm.plugins.module_utils._near_names import suggestion
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, error, warning
@@ -88,6 +89,7 @@ class Model:
     """The files are absolute paths on the host or, with ``repo_id``, paths in that repository of the hub."""
 
     file: str
+    """Empty where the whole repository is the model; without one, vLLM takes a directory."""
     mmproj: str | None
     repo_id: str | None = None
     revision: str = DEFAULT_REVISION
@@ -95,7 +97,7 @@ class Model:
     @property
     def files(self) -> dict[str, str]:
         """The files that the engine opens, by the key that names them."""
-        named = {"model.file": self.file}
+        named = {"model.file": self.file} if self.file else {}
         return named if self.mmproj is None else {**named, "model.mmproj": self.mmproj}
 
 
@@ -103,6 +105,8 @@ class Model:
 class Resources:
     cpus: float | None
     memory_bytes: int | None
+    shm_bytes: int | None
+    """Of /dev/shm, in a container."""
     ulimits: Mapping[str, int]
     """By their names in Docker, which are the kernel's; -1 is no limit."""
 
@@ -120,6 +124,7 @@ class Service:
     options: Mapping[str, Any]
     environment: Mapping[str, str]
     resources: Resources
+    image: str | None = None
 
     @property
     def listen(self) -> list[str]:
@@ -144,15 +149,15 @@ def name_problem(name: object) -> Problem | None:
     )
 
 
-def text_problem(where: str, text: str) -> Problem | None:
+def text_problem(where: str, text: str, manager: str = "systemd") -> Problem | None:
     """A text that goes into a unit file must be one line, and must not be read by systemd as more than itself."""
     if any(unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} for character in text):
         return error(
             "unsafe_text",
-            f"{where} holds a line break or another control character, which would add lines of its own to the unit file",
+            f"{where} holds a line break or another control character, which would add lines of its own to what the manager reads",
             "Write it on one line; a longer text goes into a file on the host that the option's *_file form names",
         )
-    if "%" in text:
+    if manager == "systemd" and "%" in text:
         return error(
             "unsafe_text",
             f"{where} holds '%', which systemd would replace in the unit file",
@@ -197,6 +202,7 @@ class _Reader:
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
+        self.manager = str(KEYS["manager"]["default"])
 
     def service(self, raw: object) -> Service | None:
         if not isinstance(raw, Mapping):
@@ -206,24 +212,24 @@ class _Reader:
         name = raw.get("name")
         self.note(name_problem(name))
         engine = self.choice(raw, "engine")
-        manager = self.choice(raw, "manager")
-        self.not_yet("engine", engine, "vllm", "llama_server")
-        self.not_yet("manager", manager, "compose", "systemd")
+        self.manager = manager = self.choice(raw, "manager")
+        if engine == "vllm" and manager == "systemd":
+            message = "engine: vllm runs from its container image, which systemd does not run"
+            self.note(error("engine_needs_compose", message, "Set manager: compose"))
         service = Service(
             name=str(name),
             engine=engine,
             manager=manager,
-            model=self.model(raw.get("model")),
+            model=self.model(raw.get("model"), engine),
             gpus=self.gpus(raw.get("gpus")),
             addresses=self.addresses(raw.get("host")),
             port=self.port(raw.get("port")),
             api_key=self.api_key(raw.get("api_key")),
             options=self.options(self.mapping("options", raw.get("options"))),
             environment=self.environment(self.mapping("environment", raw.get("environment"))),
-            resources=self.resources(self.mapping("resources", raw.get("resources")), manager),
+            resources=self.resources(self.mapping("resources", raw.get("resources"))),
+            image=self.image(raw.get("image"), engine),
         )
-        if raw.get("image") is not None and manager == "systemd":
-            self.ignored("image", "nothing is pulled for a service that systemd runs")
         if service.api_key is None and "api_key" not in self.codes() and not service.only_local:
             self.note(
                 warning(
@@ -234,16 +240,41 @@ class _Reader:
             )
         return service
 
-    def model(self, given: object) -> Model:
+    def image(self, raw: object, engine: str) -> str | None:
+        if self.manager == "systemd":
+            if raw is not None:
+                self.ignored("image", "nothing is pulled for a service that systemd runs")
+            return None
+        if raw is None:
+            if engine == "vllm":
+                self.note(error("missing_key", "image is missing", "Give the image that has vLLM, such as vllm/vllm-openai:v0.33.0"))
+            return None
+        text = self.text("image", raw)
+        if text and parse_image(text) is None:
+            remedy = "Write it as NAME:TAG or NAME:TAG@sha256:…, such as vllm/vllm-openai:v0.33.0, in lower-case letters"
+            self.note(error("image_invalid", f"image: {text!r} cannot name an image", remedy))
+        return text or None
+
+    def model(self, given: object, engine: str) -> Model:
         raw = self.mapping("model", given)
         if given is not None and raw is not given:  # no dict, which has been told
             return Model(file="/", mmproj=None)
         self.known_keys("model.", raw, KEYS["model"]["options"])
         if raw.get("repo_id") is None and raw.get("revision") is not None:
             self.ignored("model.revision", "it belongs to a model.repo_id")
+        if engine == "vllm":
+            # It reads a directory with configuration, tokenizer and weights.
+            whole = raw.get("repo_id") is not None
+            if whole and raw.get("file") is not None:
+                self.ignored("model.file", "vLLM takes the repository as a whole")
+            if raw.get("mmproj") is not None:
+                self.ignored("model.mmproj", "for vLLM, the repository or directory of the model has all its parts")
+            file, mmproj = "" if whole else self.directory(raw.get("file")), None
+        else:
+            file, mmproj = self.path("model.file", raw.get("file"), raw) or "/", self.path("model.mmproj", raw.get("mmproj"), raw)
         return Model(
-            file=self.path("model.file", raw.get("file"), raw) or "/",
-            mmproj=self.path("model.mmproj", raw.get("mmproj"), raw),
+            file=file,
+            mmproj=mmproj,
             repo_id=self.repo_id(raw.get("repo_id")),
             revision=self.revision(raw.get("revision")),
         )
@@ -270,6 +301,17 @@ class _Reader:
                 error("revision_invalid", f"model.revision: {text!r} can't be a revision", "Give a commit (40 digits), a branch or a tag")
             )
             return DEFAULT_REVISION
+        return text
+
+    def directory(self, value: object) -> str:
+        if value is None:
+            remedy = "Give model.repo_id, or as model.file the absolute path of a directory on the host that holds the model"
+            self.note(error("missing_key", "model.repo_id is missing", remedy))
+            return "/"
+        text = self.text("model.file", value)
+        if not text.startswith("/"):
+            remedy = "Give the absolute path of a directory on the host, or model.repo_id"
+            self.note(error("path_relative", f"model.file: {text!r} is not an absolute path", remedy))
         return text
 
     def path(self, where: str, value: object, model: Mapping[str, Any]) -> str | None:
@@ -342,8 +384,9 @@ class _Reader:
 
     def options(self, raw: Mapping[str, Any]) -> Mapping[str, Any]:
         for key, value in raw.items():
+            where = "the name of an option" if text_problem("", str(key)) else f"options.{key!s}"
             for text in (key, *_texts(value)):
-                self.note(text_problem(f"options.{key!s}" if text_problem("", str(key)) is None else "the name of an option", str(text)))
+                self.note(text_problem(where, str(text), self.manager))
         return {str(key): value for key, value in raw.items()}
 
     def environment(self, raw: Mapping[str, Any]) -> Mapping[str, str]:
@@ -368,15 +411,14 @@ class _Reader:
                 variables[key] = self.text(where, value)
         return variables
 
-    def resources(self, raw: Mapping[str, Any], manager: str) -> Resources:
+    def resources(self, raw: Mapping[str, Any]) -> Resources:
         self.known_keys("resources.", raw, KEYS["resources"]["options"])
-        if raw.get("shm_size") is not None:
-            self.size("resources.shm_size", raw["shm_size"])
-            if manager == "systemd":
-                self.ignored("resources.shm_size", "a service that systemd runs shares the host's /dev/shm")
+        if raw.get("shm_size") is not None and self.manager == "systemd":
+            self.ignored("resources.shm_size", "a service that systemd runs shares the host's /dev/shm")
         return Resources(
             cpus=self.cpus(raw.get("cpus")),
             memory_bytes=self.size("resources.memory", raw.get("memory")),
+            shm_bytes=self.size("resources.shm_size", raw.get("shm_size")),
             ulimits=self.ulimits(self.mapping("resources.ulimits", raw.get("ulimits"))),
         )
 
@@ -435,10 +477,6 @@ class _Reader:
     def ignored(self, where: str, why: str) -> None:
         self.note(warning("setting_ignored", f"{where} has no effect: {why}", "Leave it out"))
 
-    def not_yet(self, where: str, value: str, unsupported: str, instead: str) -> None:
-        if value == unsupported:
-            self.note(error("not_supported_yet", f"{where}: {value} is not supported yet", f"Use {where}: {instead}"))
-
     def known_keys(self, prefix: str, raw: Mapping[str, Any], known: Mapping[str, Any]) -> None:
         for key in raw:
             if key not in known:
@@ -465,7 +503,7 @@ class _Reader:
         if isinstance(value, bool) or not isinstance(value, (str, int, float)):
             self.wrong_type(where, value, "a text")
             return ""
-        self.note(text_problem(where, str(value)))
+        self.note(text_problem(where, str(value), self.manager))
         return str(value)
 
 

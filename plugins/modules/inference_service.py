@@ -28,12 +28,12 @@ options:
         type: str
         required: true
       engine:
-        description: What serves the model. V(vllm) is not supported yet.
+        description: What serves the model. V(vllm) runs with O(service.manager=compose) only.
         type: str
         choices: [llama_server, vllm]
         default: llama_server
       manager:
-        description: What runs the engine. V(compose) is not supported yet.
+        description: What runs the engine.
         type: str
         choices: [systemd, compose]
         default: systemd
@@ -42,8 +42,10 @@ options:
         type: dict
         suboptions:
           file:
-            description: Absolute path of the GGUF file on the host, or its path in O(service.model.repo_id); of a split model, the first
-              shard.
+            description:
+              - Absolute path of the GGUF file on the host, or its path in O(service.model.repo_id); of a split model, the first shard.
+              - With O(service.engine=vllm) the absolute path of a directory, unless O(service.model.repo_id) is given, which is then taken
+                as a whole.
             type: str
           mmproj:
             description: The multimodal projector of a vision model, named like O(service.model.file).
@@ -297,7 +299,8 @@ problems:
         - Stable name of the kind of problem.
         - "The service as it is written: V(unknown_key), V(missing_key), V(wrong_type), V(name_invalid), V(path_relative), V(gpu_invalid),
           V(repo_id_invalid), V(revision_invalid), V(path_not_in_repository), V(host_invalid), V(port_invalid), V(size_invalid),
-          V(api_key_invalid), V(no_api_key), V(unsafe_text), V(not_supported_yet), V(setting_ignored), V(state_directory_invalid)."
+          V(api_key_invalid), V(no_api_key), V(unsafe_text), V(engine_needs_compose), V(image_invalid), V(setting_ignored),
+          V(state_directory_invalid)."
         - "Its environment: V(environment_invalid), V(environment_owned), V(environment_secret), V(environment_option),
           V(environment_ignored)."
         - "Its options: V(option_unknown), V(option_removed), V(option_deprecated), V(option_owned), V(option_value), V(parallel_zero),

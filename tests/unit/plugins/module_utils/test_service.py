@@ -11,6 +11,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._llama_server_option
 from ansible_collections.baremetal.llm.plugins.module_utils._service import Model, Resources, Service, list_problems, parse
 
 SECRET = "sk-top-secret"
+VLLM = {"engine": "vllm", "manager": "compose", "model": {"repo_id": "org/mistral-awq"}, "image": "vllm/vllm-openai:v0.33.0"}
 
 
 def described(**more: Any) -> dict[str, Any]:
@@ -41,9 +42,18 @@ def test_a_full_service_is_read() -> None:
         api_key=SECRET,
         options={"ctx_size": 1024},
         environment={"OMP_NUM_THREADS": "4"},
-        resources=Resources(cpus=1.5, memory_bytes=3 * 2**29, ulimits={"memlock": -1, "nofile": 1024}),
+        resources=Resources(cpus=1.5, memory_bytes=3 * 2**29, shm_bytes=None, ulimits={"memlock": -1, "nofile": 1024}),
     )
     assert service.listen == ["0.0.0.0:8080", "[::1]:8080"]
+
+
+def test_a_service_of_vllm_is_a_repository_or_a_directory_and_an_image() -> None:
+    service, problems = parse(described(**VLLM, resources={"shm_size": "2GiB"}, options={"override": "50%"}))
+    assert problems == [] and service is not None
+    assert (service.model.file, service.model.files, service.image, service.resources.shm_bytes) == ("", {}, VLLM["image"], 2**31)
+    service, problems = parse(described(**{**VLLM, "model": {"file": "/srv/models/mistral-awq"}}))
+    assert problems == [] and service is not None
+    assert service.model.files == {"model.file": "/srv/models/mistral-awq"}
 
 
 def test_what_is_left_out_has_a_harmless_default() -> None:
@@ -80,9 +90,12 @@ def test_sizes(written: object, size: int) -> None:
         ({"name": "-chat"}, "name_invalid", "'-chat'"),
         ({"name": "c" * 64}, "name_invalid", "63"),
         ({"modell": {}}, "unknown_key", "Did you mean model?"),
-        ({"engine": "vllm"}, "not_supported_yet", "engine: llama_server"),
+        ({"engine": "vllm", "model": {"repo_id": "org/mistral-awq"}}, "engine_needs_compose", "manager: compose"),
         ({"engine": "ollama"}, "wrong_type", "llama_server or vllm"),
-        ({"manager": "compose"}, "not_supported_yet", "manager: systemd"),
+        ({**VLLM, "image": None}, "missing_key", "vllm/vllm-openai"),
+        ({**VLLM, "image": "vllm/vllm-OpenAI:v0.33.0"}, "image_invalid", "NAME:TAG"),
+        ({**VLLM, "model": {}}, "missing_key", "model.repo_id"),
+        ({**VLLM, "model": {"file": "mistral"}}, "path_relative", "absolute path of a directory"),
         ({"model": None}, "missing_key", "model.file"),
         ({"model": "/srv/m.gguf"}, "wrong_type", "model: '/srv/m.gguf' is a text"),
         ({"model": {"file": "chat.gguf"}}, "path_relative", "'chat.gguf'"),
@@ -161,6 +174,8 @@ def test_what_is_no_dict_is_no_service(raw: object) -> None:
         ({"image": "ghcr.io/x/y"}, "setting_ignored"),
         ({"resources": {"shm_size": "8GiB"}}, "setting_ignored"),
         ({"model": {"file": "/m.gguf", "revision": "main"}}, "setting_ignored"),
+        ({**VLLM, "model": {"repo_id": "org/mistral-awq", "file": "model.safetensors"}}, "setting_ignored"),
+        ({**VLLM, "model": {"repo_id": "org/qwen-vl", "mmproj": "p.gguf"}}, "setting_ignored"),
     ],
 )
 def test_what_would_disappoint_is_a_warning(more: dict[str, Any], code: str) -> None:

@@ -352,7 +352,7 @@ def with_neighbour(host: ServiceHost) -> dict[str, Any]:
         (lambda host: {"environment": {"HF_TOKEN": "hf_x"}}, {}, "environment_secret"),
         (lambda host: {"api_key": "two words"}, {}, "api_key_invalid"),
         (lambda host: {"name": "a/b"}, {}, "name_invalid"),
-        (lambda host: {"engine": "vllm"}, {}, "not_supported_yet"),
+        (lambda host: {"engine": "vllm"}, {}, "engine_needs_compose"),
         (lambda host: {"model": {"file": "/none.gguf"}}, {}, "model_missing"),
         (lambda host: {"model": {"file": str(host.root)}}, {}, "model_is_directory"),
         (lambda host: {"model": None}, {}, "missing_key"),
