@@ -14,8 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ansible_collections.baremetal.llm.plugins.module_utils import _account as account
+from ansible_collections.baremetal.llm.plugins.module_utils._gpu_access import GpuAccess
+from ansible_collections.baremetal.llm.plugins.module_utils._llama_server_options import base_url
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, error, warning
 from ansible_collections.baremetal.llm.plugins.module_utils._service import Service, unit_name
+from ansible_collections.baremetal.llm.plugins.module_utils._service_engine import Inside
 from ansible_collections.baremetal.llm.plugins.module_utils._service_files import Change, Content, ServiceFiles
 from ansible_collections.baremetal.llm.plugins.module_utils._service_host import port_problems
 from ansible_collections.baremetal.llm.plugins.module_utils._service_launch import Launch
@@ -53,7 +56,7 @@ def restart_required(change: Change, status: UnitStatus) -> bool:
 class SystemdService(Manager):
     """The unit of the service that is asked for."""
 
-    key_file = KEY_FILE
+    container = False
 
     def __init__(self, request: Request, systemd: Systemd) -> None:
         self._request = request
@@ -74,8 +77,18 @@ class SystemdService(Manager):
             message = f"state_directory: {given} is not below {STATE_ROOT}, where systemd makes such directories"
             yield error("state_directory_invalid", message, "Use /var/lib/inference, or make it a mount of the file system that you want")
 
+    def inside(self, service: Service) -> Inside:
+        return Inside(service.addresses, KEY_FILE)
+
+    def gpu_problems(self, gpus: GpuAccess | None, *, predict: bool) -> Iterator[Problem]:
+        """None: the unit makes the devices itself."""
+        return iter(())
+
     def port_problems(self, service: Service) -> Iterator[Problem]:
         return port_problems(service, self.name, self._other_units(), self._systemd)
+
+    def prepare(self) -> None:
+        """A unit names the account by its name."""
 
     def content(self, launch: Launch) -> Content:
         unit = render(
@@ -89,8 +102,10 @@ class SystemdService(Manager):
 
     def standing(self, change: Change) -> Standing:
         status = self._systemd.status(self.name)
+        argv = exec_start(change.after.definition or "")
         return Standing(
-            argv=exec_start(change.after.definition or ""),
+            argv=argv,
+            base_url=base_url(argv),
             enabled=bool(self._links()),
             restart_required=restart_required(change, status),
             reload_required=status.stale or self.files.definition in change.outdated,
@@ -109,6 +124,9 @@ class SystemdService(Manager):
 
     def verify(self, definition: str) -> None:
         self._systemd.verify(self.name, definition)
+
+    def settle(self) -> None:
+        """systemd starts it again from its first start on, ever more slowly."""
 
     def write(self, change: Change) -> None:
         if not account.exists(self._request.user):

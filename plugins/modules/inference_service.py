@@ -330,6 +330,7 @@ from copy import deepcopy
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_cache import DEFAULT_CACHE
+from ansible_collections.baremetal.llm.plugins.module_utils._llama_server_engine import LlamaServer
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, ProblemsError, warnings
 from ansible_collections.baremetal.llm.plugins.module_utils._service import KEYS
 from ansible_collections.baremetal.llm.plugins.module_utils._service_change import Outcome, ServiceChange
@@ -373,7 +374,8 @@ def main() -> t.NoReturn:
         supports_check_mode=True,
     )
     request = request_of(module.params)
-    change = ServiceChange(SystemdService(request, Systemd()), GpuHost(), request, check_mode=module.check_mode)
+    manager = SystemdService(request, Systemd())
+    change = ServiceChange(manager, lambda service: LlamaServer(service, request), GpuHost(), request, check_mode=module.check_mode)
     try:
         outcome = change.run()
     except ProblemsError as failure:
