@@ -77,7 +77,7 @@ class ServiceChange:
         gpus, gpu_found = self._gpu_host.access(service, predict=self._check_mode, container=self._manager.container)
         launch, found = engine.launch(self._manager.inside(service), gpus)
         if not errors(gpu_found):
-            gpu_found += self._manager.gpu_problems(gpus, predict=self._check_mode)
+            gpu_found += self._manager.host_problems(service, gpus, predict=self._check_mode)
         self._demand(*found, *gpu_found, *self._manager.port_problems(service))
         self._demand(*engine.release_problems(launch))
         if not self._check_mode:

@@ -72,8 +72,8 @@ class Manager(Protocol):
 
     def inside(self, service: Service) -> Inside: ...
 
-    def gpu_problems(self, gpus: GpuAccess | None, *, predict: bool) -> Iterable[Problem]:
-        """What keeps it from giving the service these GPUs, although the host has them."""
+    def host_problems(self, service: Service, gpus: GpuAccess | None, *, predict: bool) -> Iterable[Problem]:
+        """What keeps it from giving the service what it asks for, such as GPUs, although the host has it."""
 
     def port_problems(self, service: Service) -> Iterable[Problem]:
         """Who else is to listen, or listens, where the service is to listen."""

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ansible_collections.baremetal.llm.plugins.module_utils import _account as account
+from ansible_collections.baremetal.llm.plugins.module_utils._docker import Docker
 from ansible_collections.baremetal.llm.plugins.module_utils._gpu_access import GpuAccess
 from ansible_collections.baremetal.llm.plugins.module_utils._llama_server_options import base_url
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, error, warning
@@ -23,6 +24,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._service_files impor
 from ansible_collections.baremetal.llm.plugins.module_utils._service_host import port_problems
 from ansible_collections.baremetal.llm.plugins.module_utils._service_launch import Launch
 from ansible_collections.baremetal.llm.plugins.module_utils._service_manager import Manager, Remains, Standing
+from ansible_collections.baremetal.llm.plugins.module_utils._service_neighbours import PortOwners, others
 from ansible_collections.baremetal.llm.plugins.module_utils._service_request import Request
 from ansible_collections.baremetal.llm.plugins.module_utils._systemd import Systemd, UnitStatus
 from ansible_collections.baremetal.llm.plugins.module_utils._unit_file import (
@@ -80,12 +82,12 @@ class SystemdService(Manager):
     def inside(self, service: Service) -> Inside:
         return Inside(service.addresses, KEY_FILE)
 
-    def gpu_problems(self, gpus: GpuAccess | None, *, predict: bool) -> Iterator[Problem]:
-        """None: the unit makes the devices itself."""
+    def host_problems(self, service: Service, gpus: GpuAccess | None, *, predict: bool) -> Iterator[Problem]:
+        """None: the unit makes the devices itself, and systemd takes any limit."""
         return iter(())
 
     def port_problems(self, service: Service) -> Iterator[Problem]:
-        return port_problems(service, self.name, self._other_units(), self._systemd)
+        return port_problems(service, self.name, self._others(), PortOwners(self._systemd, Docker(), service.port))
 
     def prepare(self) -> None:
         """A unit names the account by its name."""
@@ -117,7 +119,7 @@ class SystemdService(Manager):
         return Remains(
             files=(*self._links(), *self.files.everything()),
             running=self._systemd.status(self.name).active,
-            account=account.is_ours(self._request.user) and not self._other_units(),
+            account=account.is_ours(self._request.user) and not self._others(),
         )
 
     # -- changing --------------------------------------------------------------------------------------------------------
@@ -149,9 +151,8 @@ class SystemdService(Manager):
         # A glob of the whole would miss a link whose unit is gone.
         return [path for wants in sorted(self._units.glob("*.wants")) if os.path.lexists(path := wants / self.name)]
 
-    def _other_units(self) -> list[Path]:
-        """The units of the other services of this host."""
-        return [path for path in sorted(self._units.glob(unit_name("*"))) if path != self.files.definition]
+    def _others(self) -> list[Path]:
+        return others(self._request, self.files.definition)
 
     def _drop_in(self, path: str) -> Problem:
         message = f"{path} changes what {self.name} says, and is not managed here"

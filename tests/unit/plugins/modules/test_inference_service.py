@@ -29,6 +29,10 @@ USED = (
     "_service_request",
     "_systemd_service",
     "_llama_server_options",
+    "_compose_service",
+    "_container_image",
+    "_docker",
+    "_service_cdi",
 )
 RETURNED = yaml.safe_load(inference_service.RETURN)
 
