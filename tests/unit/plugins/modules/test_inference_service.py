@@ -81,7 +81,12 @@ def test_each_state_returns_what_is_described(run: Any) -> None:
     for state in ("present", "accepted", "reverted", "absent"):
         result = run(state=state)
         assert "failed" not in result
-        returned = {"always", f"with O(state={state})", *([] if state == "absent" else ["unless O(state=absent)"])}
+        returned = {
+            "always",
+            "with O(service.manager=systemd)",
+            f"with O(state={state})",
+            *([] if state == "absent" else ["unless O(state=absent)"]),
+        }
         described = {name for name, value in RETURNED.items() if value["returned"] in returned}
         assert set(result) - {"changed", "invocation"} == described, state
 
