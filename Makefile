@@ -9,6 +9,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 MODEL := .cache/quickstart/quickstart-tiny.gguf
+# What the roles use of other collections, for services in containers.
+COLLECTIONS := community.docker
 
 # Wheels only, each with its locked checksum; -qq because pip repeats itself for each index that lacks a package.
 PIP_INSTALL := $(BIN)/pip install -qq --disable-pip-version-check --require-hashes --only-binary :all: -r
@@ -20,7 +22,7 @@ help: ## this list
 ##### set-up: quick when nothing changed, since each step leaves a stamp that is older than nothing it was made from #####
 
 .PHONY: setup setup-range setup-dev
-setup: $(VENV)/runtime.stamp $(MODEL) ## what the playbooks need: Ansible in .venv, and the quickstart's tiny model
+setup: $(VENV)/runtime.stamp $(VENV)/collections.stamp $(MODEL) ## what the playbooks need: Ansible in .venv, and the quickstart's tiny model
 
 setup-dev: setup $(VENV)/dev.stamp ## what the tests need on top
 
@@ -40,6 +42,15 @@ $(VENV)/runtime.stamp: requirements/runtime.txt
 	@echo ../../../collections >"$$(echo $(VENV)/lib/python3.*/site-packages)/baremetal-llm.pth"
 	@touch $@
 
+# The one wheel is checked and not installed: all that it depends on is there, and so little of it is wanted.
+$(VENV)/collections.stamp: requirements/collections.txt tools/unpack_collections.py $(VENV)/runtime.stamp
+	@awk '/^[^ #]/ {wanted = /^ansible==/} wanted' requirements/collections.txt >$(VENV)/collections.txt
+	@rm -rf $(VENV)/wheels
+	@$(BIN)/pip download -qq --disable-pip-version-check --require-hashes --only-binary :all: --no-deps --dest $(VENV)/wheels -r $(VENV)/collections.txt
+	@$(BIN)/python tools/unpack_collections.py $(VENV)/wheels/ansible-*.whl $(VENV)/collections $(COLLECTIONS)
+	@rm -rf $(VENV)/wheels $(VENV)/collections.txt
+	@touch $@
+
 $(VENV)/dev.stamp: requirements/dev.txt $(VENV)/runtime.stamp
 	@echo "Adding the test tools to $(VENV)"
 	@$(PIP_INSTALL) requirements/dev.txt
@@ -51,7 +62,7 @@ $(MODEL): tools/tiny_gguf.py $(VENV)/runtime.stamp
 
 .PHONY: lock
 lock: $(VENV)/dev.stamp ## lock requirements/*.in again (LOCK=--upgrade for newer versions), against the package index alone
-	@for name in requirements/runtime requirements/dev tests/hub/clients/0.36.2 tests/hub/clients/1.33.0; do \
+	@for name in requirements/runtime requirements/collections requirements/dev tests/hub/clients/0.36.2 tests/hub/clients/1.33.0; do \
 	  (cd $$(dirname $$name) && name=$$(basename $$name) && \
 	  env -u PIP_FIND_LINKS -u PIP_EXTRA_INDEX_URL PIP_CONFIG_FILE=/dev/null CUSTOM_COMPILE_COMMAND="make lock" \
 	  $(CURDIR)/$(BIN)/pip-compile $(LOCK) --quiet --generate-hashes --allow-unsafe --strip-extras \
