@@ -67,8 +67,8 @@ def main() -> int:
     with ZipFile(arguments.wheel) as wheel:
         try:
             found = with_dependencies(arguments.collections, wheel)
-        except MissingError as collection:
-            print(f"{arguments.wheel.name} has no collection {collection}", file=sys.stderr)
+        except MissingError as missing:
+            print(f"{arguments.wheel.name} has no collection {missing}", file=sys.stderr)
             return 1
         for collection in found:
             unpack(collection, wheel, arguments.target)
