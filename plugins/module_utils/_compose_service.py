@@ -144,7 +144,7 @@ class ComposeService(Manager):
             enabled=status.restart == PROVEN,
             restart_required=restart,
             reload_required=False,
-            unprepared=self._prepared or not self._is_prepared(),
+            unprepared=bool(text) and (self._prepared or not self._is_prepared()),
             on_trial=bool(text) and (restart or status.restart != PROVEN),
         )
 
