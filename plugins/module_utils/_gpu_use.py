@@ -46,6 +46,24 @@ class EngineOnGpu:
     """What to do about the trouble that its log tells of; nothing where it tells of none."""
 
 
+def telling(journal: Sequence[str]) -> str:
+    """What to do about the trouble with GPUs that the journal tells of, with the lines that do; nothing where it tells of none."""
+    for pattern, remedy in _TELLING:
+        lines = [line.strip() for line in journal if re.search(pattern, line, re.IGNORECASE)]
+        if lines:
+            return f"{remedy}. Its journal says: {' / '.join(lines[:_LINES])}"
+    return ""
+
+
+LLAMA_SERVER_ON_GPU = EngineOnGpu(
+    without="it computes on the CPU",
+    remedy=_REMEDY,
+    with_less=": the CPU computes the rest",
+    less_remedy=_WHY_NOT_ALL,
+    advice=telling,
+)
+
+
 @dataclass(frozen=True)
 class GpuUse:
     """What the host says of the unit and the GPUs."""
@@ -59,7 +77,7 @@ class GpuUse:
     """Of the GPUs, by UUID."""
     parents: Mapping[str, str] = field(default_factory=dict)
     """The GPU that a MIG device is a part of, by the device's UUID."""
-    engine: EngineOnGpu = field(default_factory=lambda: LLAMA_SERVER_ON_GPU)
+    engine: EngineOnGpu = LLAMA_SERVER_ON_GPU
 
     def holdings(self, uuid: str) -> list[App]:
         """The unit's processes with memory there. What nvidia-smi cannot tell counts: it shows no process that has none."""
@@ -110,21 +128,3 @@ def offloaded_layers(journal: Sequence[str]) -> tuple[int, int] | None:
 def _memory(apps: Sequence[App]) -> str:
     known = [app.memory_mib for app in apps if app.memory_mib is not None]
     return f"{sum(known)} MiB" if known else "memory"
-
-
-def telling(journal: Sequence[str]) -> str:
-    """What to do about the trouble with GPUs that the journal tells of, with the lines that do; nothing where it tells of none."""
-    for pattern, remedy in _TELLING:
-        lines = [line.strip() for line in journal if re.search(pattern, line, re.IGNORECASE)]
-        if lines:
-            return f"{remedy}. Its journal says: {' / '.join(lines[:_LINES])}"
-    return ""
-
-
-LLAMA_SERVER_ON_GPU = EngineOnGpu(
-    without="it computes on the CPU",
-    remedy=_REMEDY,
-    with_less=": the CPU computes the rest",
-    less_remedy=_WHY_NOT_ALL,
-    advice=telling,
-)

@@ -31,8 +31,8 @@ _METRIC = re.compile(r"^vllm:", re.MULTILINE)
 _FAR_LESS = 0.5  # of the least that was planned: what is estimated is not wrong by that much
 
 _MEASURED_TOGETHER = (
-    "vLLM gives its cache what is free while it starts: restart it while nothing else starts on that GPU or holds memory of it, and see with "
-    "`nvidia-smi` who does."
+    "vLLM gives its cache what is free while it starts: restart it while nothing else starts on that GPU or holds memory of it; "
+    "`nvidia-smi` shows who does."
 )
 
 

@@ -31,8 +31,7 @@ _NOT_STARTED = (
     # daemon/cdi.go, and container-device-interface/pkg/cdi/cache.go
     (
         r"unresolvable CDI devices (?P<which>\S+)",
-        "See with `nvidia-ctk cdi list` which GPUs the CDI specification has; write it again with `nvidia-ctk cdi generate` after a new "
-        "driver or another GPU",
+        "See with `nvidia-ctk cdi list` which GPUs there are; `nvidia-ctk cdi generate` writes that anew after a change of GPUs or driver",
     ),
     # daemon/devices.go, where no driver for that kind of device is registered
     (

@@ -57,7 +57,7 @@ _KNOWN = (
     _Failure(
         r"the estimated maximum model length is (?P<tokens>\d+)",
         lambda match: (
-            f"Set max_model_len: {match['tokens']} or less, raise gpu_memory_utilization, or keep the cache in fewer bits with kv_cache_dtype"
+            f"Set max_model_len: {match['tokens']} or less, raise gpu_memory_utilization, or keep the cache in fewer bits (kv_cache_dtype)"
         ),
         "v1/core/kv_cache_planning.py",
     ),

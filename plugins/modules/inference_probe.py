@@ -91,8 +91,8 @@ options:
         description:
           - How many tokens the cache of vLLM was planned to hold, as C(kv_cache_tokens_low) and C(kv_cache_tokens_high) in
             RV(baremetal.llm.memory_plan#module:capacity). It is compared with what vLLM says when it has measured what it can have.
-          - A cache that holds less than the least is a warning, and one with less than half of that fails the check; two instances that start
-            at the same time on one GPU are the usual reason.
+          - A cache that holds less than the least is a warning, and one with less than half of that fails the check. Two instances that
+            start at the same time on one GPU are the usual reason.
         type: dict
         suboptions:
           low:
