@@ -77,7 +77,7 @@ _KNOWN = (
         "v1/attention/backends/triton_attn.py",
     ),
     _Failure(
-        r"Quantization method specified in the model config \(\w+\) does not match",
+        r"Quantization method specified in the model config \([\w-]+\) does not match",
         "Take quantization out of options: vLLM reads it from the model",
         "config/model.py",
     ),

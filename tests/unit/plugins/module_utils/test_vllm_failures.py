@@ -47,8 +47,10 @@ ENGINE = "(EngineCore pid=92) ERROR 11-27 06:31:22 [core.py:1193] "
             "Raise gpu_memory_utilization, or take a smaller",
         ),
         (
-            "(APIServer pid=1)   Value error, User-specified max_model_len (65536) is greater than the derived max_model_len "
-            "(max_position_embeddings=32768 or model_max_length=None in model's config.json).",
+            (
+                "(APIServer pid=1)   Value error, User-specified max_model_len (65536) is greater than the derived max_model_len "
+                "(max_position_embeddings=32768 or model_max_length=None in model's config.json)."
+            ),
             "Set max_model_len: 32768 or less",
         ),
         (
@@ -58,8 +60,10 @@ ENGINE = "(EngineCore pid=92) ERROR 11-27 06:31:22 [core.py:1193] "
             "take kv_cache_dtype out of options",
         ),
         (
-            "(APIServer pid=1)   Value error, Quantization method specified in the model config (compressed-tensors) does not match the "
-            "quantization method specified in the `quantization` argument (awq).",
+            (
+                "(APIServer pid=1)   Value error, Quantization method specified in the model config (compressed-tensors) does not match the "
+                "quantization method specified in the `quantization` argument (awq)."
+            ),
             "Take quantization out of options",
         ),
         (

@@ -39,6 +39,7 @@ class Engine:
             str(min(length, _TRAINED) * slots),
         ]
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("LLAMA_", "VLLM_API_KEY"))}
+        environment["LD_LIBRARY_PATH"] = str(directory / "lib")
         self._process = subprocess.Popen(
             command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )

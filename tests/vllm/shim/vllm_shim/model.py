@@ -126,8 +126,8 @@ class Gpu:
         if tokens < length:
             raise StartError(
                 "ValueError",
-                f"To serve at least one request with the model's max seq len ({length}), ({length * a_token / GIB:.2f} "
-                f"GiB KV cache is needed, which is larger than the available KV cache memory ({room / GIB:.2f} GiB). Based on the available memory, the estimated "
-                f"maximum model length is {tokens}. (…)",
+                f"To serve at least one request with the model's max seq len ({length}), ({length * a_token / GIB:.2f} GiB KV "
+                f"cache is needed, which is larger than the available KV cache memory ({room / GIB:.2f} GiB). Based on the "
+                f"available memory, the estimated maximum model length is {tokens}. (…)",
             )
         return tokens
