@@ -33,10 +33,11 @@ _NOT_STARTED = (
         r"unresolvable CDI devices (?P<which>\S+)",
         "See with `nvidia-ctk cdi list` which GPUs there are; `nvidia-ctk cdi generate` writes that anew after a change of GPUs or driver",
     ),
-    # daemon/devices.go, where no driver for that kind of device is registered
+    # daemon/devices.go, where no driver for that kind of device is registered; before 28.2 not yet, when Docker itself has just started
     (
         r"could not select device driver",
-        "Switch CDI on in /etc/docker/daemon.json (features: {cdi: true}) and restart Docker; the role container_runtime does both",
+        "See that CDI is on in /etc/docker/daemon.json (features: {cdi: true}), which the role container_runtime sees to; where it is, "
+        "start the container again: before 28.2, Docker starts containers at boot before it knows of CDI",
     ),
     # daemon/libnetwork/portallocator and the drivers' own
     (r"port is already allocated|address already in use", "Stop what holds that port, or give the service another one"),

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import io
+import re
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 RANGE = str(ROOT / "tests" / "range" / "range")
 RELEASE = ROOT / ".cache" / "vllm-image" / "release.tar"
-IMAGE, BASE_IMAGE = "vllm/vllm-openai:v0.33.0", "debian-base:13"
+VERSION, BASE_IMAGE = "0.33.0", "debian-base:13"
 SHIM_HOME = "/opt/vllm-shim"
 _BASE_PACKAGES = ("dash", "coreutils", "base-files", "libstdc++6")
 _PACKAGES = (*_BASE_PACKAGES, "python3", "libpython3-stdlib")
@@ -34,8 +35,9 @@ for library in $(ldd bin/llama-server | awk '$2 == "=>" { print $3 }'); do
 done
 tar -C /tmp/vllm-image -cf - lib -C /opt/llama.cpp/current --dereference bin/llama-server
 """
-# What the collection itself knows of vLLM's options: the shim refuses what that refuses.
-_TABLE = ("plugins/module_utils/_vllm_flags.py", "plugins/module_utils/_vllm_parser.py")
+# What the collection itself knows of vLLM's options, by which the stand-in refuses the others.
+_COLLECTION, _MODULES = "ansible_collections/baremetal/llm", "plugins/module_utils"
+_PARSER = "_vllm_parser"
 
 
 def collect_release(host: str) -> Path:
@@ -48,8 +50,8 @@ def collect_release(host: str) -> Path:
     return RELEASE
 
 
-def build_image(host: str, *, tag: str = IMAGE, label: str = "", release: Path | None = None) -> str:
-    """The image of vLLM's stand-in on that host of the range; its id."""
+def build_image(host: str, *, version: str = VERSION, tag: str = "", label: str = "", release: Path | None = None) -> str:
+    """The image of the stand-in for that version of vLLM, on that host of the range; its id."""
     release = release or RELEASE
     if not release.exists():
         raise SystemExit(f"{release} is not there: name a host where llama.cpp was built, with --release-from.")
@@ -59,14 +61,20 @@ def build_image(host: str, *, tag: str = IMAGE, label: str = "", release: Path |
             tar.extractall(directory, filter="data")
         (directory / "VLLM::EngineCore").symlink_to("bin/llama-server")
         shutil.copytree(HERE.parent / "shim", directory, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
-        for path in _TABLE:
-            if (ROOT / path).exists():
-                shutil.copy(ROOT / path, _below(directory, "ansible_collections/baremetal/llm", path))
+        modules = directory / _COLLECTION / _MODULES
+        modules.mkdir(parents=True)
+        for module in _with_imports(_PARSER):
+            shutil.copy(ROOT / _MODULES / f"{module}.py", modules)
         subprocess.run([sys.executable, ROOT / "tools" / "tiny_gguf.py", directory / "tiny.gguf"], check=True, stdout=subprocess.DEVNULL)
         changes = ['ENTRYPOINT ["vllm","serve"]', "EXPOSE 8000", "WORKDIR /vllm-workspace"]
         changes += [f"ENV PATH={SHIM_HOME}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]
+        changes += [f"ENV SHIM_VLLM_VERSION={version}"]
         changes += [f"LABEL of-the-tests={label}"] if label else []
-        return _import(host, tag, _PACKAGES, changes, directory)
+        return _import(host, tag or image_name(version), _PACKAGES, changes, directory)
+
+
+def image_name(version: str = VERSION) -> str:
+    return f"vllm/vllm-openai:v{version}"
 
 
 def build_base_image(host: str, *, tag: str = BASE_IMAGE) -> str:
@@ -89,10 +97,15 @@ def _import(host: str, tag: str, packages: Sequence[str], changes: Sequence[str]
     return made.decode().strip()
 
 
-def _below(directory: Path, *parts: str) -> Path:
-    path = directory.joinpath(*parts)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
+def _with_imports(module: str) -> set[str]:
+    """A module of the collection, and those that it needs."""
+    found, rest = set(), [module]
+    while rest:
+        name = rest.pop()
+        if name not in found:
+            found.add(name)
+            rest += re.findall(r"plugins\.module_utils\.(_\w+) import", (ROOT / _MODULES / f"{name}.py").read_text(encoding="utf-8"))
+    return found
 
 
 def _quoted(text: str) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import argparse
 
-from imagelib.build import BASE_IMAGE, IMAGE, build_base_image, build_image, collect_release
+from imagelib.build import BASE_IMAGE, VERSION, build_base_image, build_image, collect_release
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="image", description="The test image of vLLM on a host of the range that has Docker.")
     parser.add_argument("host", help="its name")
-    parser.add_argument("--tag", help=f"what it is called there (default: {IMAGE}, or {BASE_IMAGE})")
+    parser.add_argument("--tag", help=f"what it is called there (default: vllm/vllm-openai:vVERSION, or {BASE_IMAGE})")
+    parser.add_argument("--version", default=VERSION, help="of the vLLM that it stands in for (default: %(default)s)")
     parser.add_argument("--label", default="", help="something that makes it another image")
     parser.add_argument("--base", action="store_true", help="a small base image instead, without vLLM")
     parser.add_argument("--release-from", metavar="HOST", help="take llama-server from this host first, where llama.cpp was built")
@@ -21,5 +22,5 @@ def main() -> int:
     if arguments.base:
         print(build_base_image(arguments.host, tag=arguments.tag or BASE_IMAGE))
     else:
-        print(build_image(arguments.host, tag=arguments.tag or IMAGE, label=arguments.label))
+        print(build_image(arguments.host, version=arguments.version, tag=arguments.tag or "", label=arguments.label))
     return 0

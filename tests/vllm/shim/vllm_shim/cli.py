@@ -12,16 +12,16 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
-from vllm_shim.arguments import VERSION, refusal
 from vllm_shim.engine import Engine
 from vllm_shim.log import API_SERVER, ENGINE_CORE, info, traceback, uvicorn
 from vllm_shim.metrics import Metrics
 from vllm_shim.model import GIB, Gpu, Model, StartError, find
-from vllm_shim.options import Options
+from vllm_shim.options import VERSION, Options
 from vllm_shim.server import ApiServer
 
 _WATCHDOG_SECONDS = 5.0
@@ -36,12 +36,12 @@ def main() -> int:
     if not words or words[0] != "serve":
         print("usage: vllm [-h] [-v] {serve} ...", file=sys.stderr)
         return _USAGE_ERROR
-    why = refusal(words[1:])
-    if why:
-        print(f"usage: vllm serve [model_tag] [options]\nvllm serve: error: {why}", file=sys.stderr)
+    options, refusal = Options.read(words[1:])
+    if refusal:
+        print(f"usage: vllm serve [model_tag] [options]\nvllm serve: error: {refusal}", file=sys.stderr)
         return _USAGE_ERROR
     try:
-        return serve(words[1:])
+        return serve(options)
     except StartError as error:
         traceback(ENGINE_CORE, error.kind, error.message)
         traceback(API_SERVER, "RuntimeError", "Engine core initialization failed. (…) Failed core proc(s): {}")
@@ -51,10 +51,9 @@ def main() -> int:
         return 1
 
 
-def serve(words: Sequence[str]) -> int:
-    options = Options.read(words)
+def serve(options: Options) -> int:
     info("startup.py:38", f"version {VERSION}, model {options.model} (a stand-in for the tests: tests/vllm)")
-    info("startup.py:96", f"non-default args: {_shown(words, options.api_keys)}")
+    info("startup.py:96", f"non-default args: {_without_keys(options.given)}")
     keys = options.api_keys or list(filter(None, [os.environ.get("VLLM_API_KEY")]))
     server = ApiServer(options, VERSION, keys)
     _see_gpu()
@@ -108,8 +107,8 @@ def _run(server: ApiServer, engine: Engine, metrics: Metrics, length: int, optio
     return 0
 
 
-def _shown(words: Sequence[str], keys: Sequence[str]) -> str:
-    return str(["***" if word in keys else word for word in words])
+def _without_keys(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: "***" if name == "api_key" else value for name, value in given.items()}
 
 
 def _see_gpu() -> None:
