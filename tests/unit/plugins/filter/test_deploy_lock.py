@@ -26,7 +26,8 @@ GIT = {"kind": "git", "repo": "/srv/llama.cpp", "version": "master"}
 
 
 def wanted(service: str = "chat", model: dict[str, Any] | None = None, **others: Any) -> dict[str, Any]:
-    return {"host": "gpu1", "models": {service: {"repo_id": "acme/tiny", **(model or {})}} if model is not None else {}, **others}
+    services = [{"name": service, "model": {"repo_id": "acme/tiny", **model}}] if model is not None else []
+    return {"host": "gpu1", "services": services, **others}
 
 
 def codes(result: dict[str, Any]) -> list[tuple[str, str]]:
@@ -132,4 +133,5 @@ def test_a_broken_lock_is_one_error_and_settles_nothing(text: str, message: str,
 def test_names_that_are_none_are_told_by_others() -> None:
     result = deploy_lock(TEXT, wanted(model={"repo_id": "no name", "file": "tiny.gguf"}), required=True)
     assert (result["problems"], result["models"]) == ([], {})
-    assert deploy_lock(TEXT, {"host": "gpu1", "models": {"chat": None, "path": {"file": "/srv/m.gguf"}}})["models"] == {}
+    services = ["chat", {"name": "chat", "model": None}, {"name": "path", "model": {"file": "/srv/m.gguf"}}]
+    assert deploy_lock(TEXT, {"host": "gpu1", "services": services})["models"] == {}

@@ -61,7 +61,7 @@ class World:
 
 def wanted(*files: str, host: str = "gpu1", service: str = "chat", token: str = "", revision: str = "main", **others: Any) -> Wanted:
     model = {"repo_id": "acme/tiny", "revision": revision, "file": next(iter(files), None), "mmproj": files[1] if len(files) > 1 else None}
-    return parse_wanted({"host": host, "models": {service: model}, **others}, token)
+    return parse_wanted({"host": host, "services": [{"name": service, "model": model}], **others}, token)
 
 
 def paths(lock: DeployLock, key: str = KEY) -> list[str]:
