@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._gguf_shards import shard_names
 from ansible_collections.baremetal.llm.plugins.module_utils._near_names import suggestion
-from ansible_collections.baremetal.llm.plugins.module_utils._vllm_files import SETS, members
+from ansible_collections.baremetal.llm.plugins.module_utils._vllm_files import SETS, may_belong, members
 
 _GLOB = re.compile(r"[*?\[]")
 _SHOWN = 5
@@ -21,7 +21,7 @@ _SHOWN = 5
 def chosen(patterns: Sequence[str], paths: Iterable[str], where: str) -> list[str]:
     """The paths that ``patterns`` mean, all of them without one; ``where`` says in messages what is searched.
 
-    Patterns are names, globs, or sets of files that an engine reads. One shard of a split GGUF brings all of them, for none is of use alone.
+    Patterns are names, globs, or sets of files that an engine reads. One shard of a split GGUF brings all of them: none is of use alone.
     """
     known = sorted(paths)
     if not patterns:
@@ -39,6 +39,11 @@ def chosen(patterns: Sequence[str], paths: Iterable[str], where: str) -> list[st
     for path in sorted(found):
         found.update(_shards(path, known, where))
     return sorted(found)
+
+
+def matches(pattern: str, path: str) -> bool:
+    """Whether this one file is meant, as far as that can be told without the others."""
+    return path == pattern or (may_belong(pattern, path) if pattern in SETS else fnmatch.fnmatchcase(path, pattern))
 
 
 def is_glob(pattern: str) -> bool:

@@ -299,9 +299,15 @@ def _host_problems(asked: _Asked, processes: Range, memory_bytes: int | None) ->
     remedy = f"Set resources.memory: {-(-(asked.offload + processes.expected) // _GIB)}GiB or more"
     remedy += ", or lower kv_offloading_size" if asked.offload else ""
     if memory_bytes < asked.offload + processes.low:
-        yield error("host_memory", f"vLLM needs {mib(asked.offload + processes.low)} MiB of the host's memory at least ({parts}), {have}", remedy)
+        yield error(
+            "host_memory", f"vLLM needs {mib(asked.offload + processes.low)} MiB of the host's memory at least ({parts}), {have}", remedy
+        )
     else:
-        yield warning("host_memory_tight", f"vLLM may need {mib(asked.offload + processes.expected)} MiB of the host's memory ({parts}), {have}", remedy)
+        yield warning(
+            "host_memory_tight",
+            f"vLLM may need {mib(asked.offload + processes.expected)} MiB of the host's memory ({parts}), {have}",
+            remedy,
+        )
 
 
 def _room(gpu: PlannedGpu, asked: _Asked, weights: int, compute: Range) -> Range:

@@ -99,7 +99,11 @@ def _headers(service: Service) -> dict[str, Any]:
 def _hub(service: Service, expected: Mapping[str, Any] | None, params: Mapping[str, Any], scratch: str) -> dict[str, Any]:
     """What hf_model would have to do."""
     model = service.model
-    wanted = {"repo_id": model.repo_id, "revision": model.revision, "files": wanted_files(service.engine, service.options, model.files.values())}
+    wanted = {
+        "repo_id": model.repo_id,
+        "revision": model.revision,
+        "files": wanted_files(service.engine, service.options, model.files.values()),
+    }
     asked = {**params, **wanted, "expected": expected}
     try:
         plan = make_plan(request_of(asked, checked_cache(asked)), environment_of(asked, scratch).ready())

@@ -418,7 +418,9 @@ def _unmet_claim(host: Host, use: GpuUse) -> Finding | None:
         if before and use.memory_mib is not None and claim > use.memory_mib - taken:
             has = f"GPU {use.gpu.index} has {show_mib(max(0, use.memory_mib - taken))} left beside {' and '.join(before)}"
             remedy = "Lower gpu_memory_utilization, so that all shares of the GPU together are less than 1, or move one to another GPU"
-            return Finding(error("gpu_claim_unmet", f"{has}, and {name} does not start with less than {show_mib(claim)} free", remedy), name)
+            return Finding(
+                error("gpu_claim_unmet", f"{has}, and {name} does not start with less than {show_mib(claim)} free", remedy), name
+            )
         taken += share.used.known - (share.driver_mib or 0)
         before.append(name)
     return None

@@ -54,7 +54,6 @@ class Login:
 
     user: str
     password: str = field(repr=False)
-    identity: str = field(default="", repr=False)
 
     @property
     def basic(self) -> str:
@@ -75,7 +74,7 @@ def login_of(registry: str, config: object) -> Login | None:
     except (binascii.Error, UnicodeDecodeError):
         return None
     user, password = str(entry.get("username") or user), str(entry.get("password") or password)
-    return Login(user, password, str(entry.get("identitytoken") or "")) if user else None
+    return Login(user, password) if user else None
 
 
 def digest_of(image: Image, web: Web, login: Login | None = None, *, plain: bool = False) -> str:
@@ -156,7 +155,9 @@ class _Question:
             )
         if code in (401, 403):
             why = f"the login of {self._login.user} has no access to it" if self._login else "it is private, or not there"
-            return UserError(f"image: {host} refuses {image.repository} ({code}), so {why}; `docker login {image.registry}` on this machine")
+            return UserError(
+                f"image: {host} refuses {image.repository} ({code}), so {why}; `docker login {image.registry}` on this machine"
+            )
         if code == 429:
             return UnavailableError(f"image: {host} gets too many requests (429); try again later, or `docker login {image.registry}`")
         if code >= 500:

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Which files of a repository vLLM reads, so that a model is fetched once and not in every form that it is published in.
 
-Read in vLLM 0.33.0 (transformers_utils/config.py, model_executor/model_loader). Where consolidated*.safetensors are, vLLM takes Mistral's own
-format before Hugging Face's, so what is left out here decides which of the two it takes.
+Read in vLLM (transformers_utils/config.py, model_executor/model_loader/default_loader.py). Where consolidated*.safetensors are, it takes
+Mistral's own format before Hugging Face's, so what is left out here decides which of the two it takes.
 
 Note: this module_util is private and not part of the collection's public interface.
 """
@@ -71,6 +71,11 @@ def members(name: str, paths: Iterable[str], where: str) -> list[str]:
     if mistral and not any(_matches(path, _MISTRAL_TOKENIZERS) for path in known):
         raise UserError(f"files: {where} has no tekken.json, which Mistral's own format needs; take another revision or model")
     return [path for path in known if path in weights or (_matches(path, _READ) and not _is_left(path, mistral=mistral))]
+
+
+def may_belong(name: str, path: str) -> bool:
+    """Whether a file can have been brought as one of this set, whatever else was there."""
+    return _matches(path, (WEIGHTS, *_READ)) and not _is_left(path, mistral=name == VLLM_MISTRAL)
 
 
 def weights_of(paths: Iterable[str], *, mistral: bool = False) -> list[str]:

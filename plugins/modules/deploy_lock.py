@@ -43,10 +43,10 @@ options:
       services:
         description:
           - The services, as in the variable C(inference_services), of which P(baremetal.llm.planned_services#filter) leaves enough.
-          - Of models with a C(repo_id), the files that the service names are locked. For vLLM these are the set of files that it reads of the
-            whole repository (see O(baremetal.llm.hf_model#module:files)).
-          - Of services with C(manager=compose), the image is locked, as the digest that the registry has under its tag. One that has a digest
-            already needs none.
+          - Of models with a C(repo_id), the files that the service names are locked; for vLLM, those that it reads of the whole repository
+            (see O(baremetal.llm.hf_model#module:files)).
+          - Of services with C(manager=compose), the image is locked, as the digest that the registry has under its tag. One that has a
+            digest already needs none.
         type: list
         elements: dict
       base_image:

@@ -1,7 +1,10 @@
 # Copyright: (c) 2026, the baremetal.llm contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a lock is made of, asked from the controller: the hub, registries of images, git repositories, the package index. It takes no root, and keeps nothing."""
+"""What a lock is made of, asked from the controller: the hub, registries of images, git repositories, the package index.
+
+It takes no root, and keeps nothing.
+"""
 
 from __future__ import annotations
 

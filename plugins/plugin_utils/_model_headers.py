@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any
 from ansible_collections.baremetal.llm.plugins.module_utils._bundle_manifest import NotBundledError, model_place
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UnavailableError, UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._gguf_model import LocalFiles, read_model
+from ansible_collections.baremetal.llm.plugins.module_utils._gguf_source import MissingFileError
 from ansible_collections.baremetal.llm.plugins.module_utils._header_cache import HeaderCache
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_file import HubRepo
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_listing import look
@@ -89,13 +91,16 @@ class HubHeaders:
         if self.offline:
             raise UnavailableError(f"inference_offline is true, and what {repo_id} at {revision} has is not known here")
         repo = HubRepo(repo_id, revision, endpoint=self.endpoint, token=self.token, timeout=self.timeout)
+        if not is_commit(revision):
+            with repo.open(CONFIG) as source, contextlib.suppress(MissingFileError):  # the list of files tells the commit as well
+                source.read(0, 1)
+            if repo.commit:
+                return self.of_whole(repo_id, repo.commit, kind)
         listing = look(repo)
-        if listing.commit != revision:
-            return self.of_whole(repo_id, listing.commit, kind)
         sizes = {file.path: file.size for file in listing.files}
         files = [{"path": name, "size": sizes[name]} for name in members(kind, sizes, f"{repo_id} at {revision}")]
         found = {"config": _config(repo, sizes), "files": files, "commit": listing.commit}
-        self.cache.put(found, self.endpoint, repo_id, revision, kind)
+        self.cache.put(found, self.endpoint, repo_id, listing.commit, kind)
         return found
 
 

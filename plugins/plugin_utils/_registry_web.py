@@ -46,8 +46,8 @@ class RegistryWeb:
             if isinstance(reason, TimeoutError):
                 raise UnavailableError(f"image: {host} did not answer within {self._timeout:g} s; try again") from None
             raise UnavailableError(
-                f"image: {host} can't be reached from this machine: {reason}; check the network, the proxy (HTTPS_PROXY) and the registry's "
-                "name; one without TLS has to be in inference_insecure_registries"
+                f"image: {host} can't be reached from this machine: {reason}; check the network, the proxy (HTTPS_PROXY) and the registry, "
+                "and name one without TLS in inference_insecure_registries"
             ) from None
 
 
