@@ -1,4 +1,4 @@
-"""playbooks/lock.yml against a hub and a registry of this machine, and a host that gets what the lock says, whatever the hub has meanwhile."""
+"""playbooks/lock.yml against a hub and a registry of this machine; a host then gets what the lock says, whatever these have meanwhile."""
 
 from __future__ import annotations
 
