@@ -10,16 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
+from ansible_collections.baremetal.llm.plugins.module_utils._vllm_files import CONFIG, INDEX, WEIGHTS, weights_of
 
 
-def read_snapshot(directory: str) -> dict[str, Any]:
-    """What a plan for vLLM reads of it."""
+def read_snapshot(directory: str, *, mistral: bool = False) -> dict[str, Any]:
+    """What a plan for vLLM reads of it; ``mistral`` where it is to take the weights in Mistral's own format."""
     path = Path(directory)
-    found: dict[str, Any] = {"config": _read(path / "config.json")}
-    index = path / "model.safetensors.index.json"
-    if index.is_file():
-        found["index"] = _read(index)
-    found["files"] = [{"path": file.name, "size": file.stat().st_size} for file in sorted(path.glob("*.safetensors"))]
+    found: dict[str, Any] = {"config": _read(path / CONFIG)}
+    index = path / INDEX
+    weights = weights_of([file.name for file in path.glob(WEIGHTS)], mistral=mistral)
+    if index.is_file() and not mistral:
+        read = _read(index)
+        found["index"] = {"metadata": read.get("metadata", {})} if isinstance(read, dict) else read  # the rest names each tensor
+    found["files"] = [{"path": name, "size": (path / name).stat().st_size} for name in weights]
     return found
 
 

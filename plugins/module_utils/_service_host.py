@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ansible_collections.baremetal.llm.plugins.module_utils._command import run
@@ -112,13 +112,24 @@ def readable(path: str, user: str) -> bool:
     """Whether the kernel lets this user read the file: ACLs and every directory on the way included."""
     if os.geteuid() != 0:
         return os.access(path, os.R_OK)
+    return run([*_as_user(user), "test", "-r", path]).rc == 0
+
+
+def first_unreadable(paths: Sequence[str], user: str) -> str | None:
+    """The first of these files that the user cannot read, if there is one. All are asked for at once."""
+    if os.geteuid() != 0:
+        return next((path for path in paths if not os.access(path, os.R_OK)), None)
+    told = run([*_as_user(user), "find", "-L", *paths, "-maxdepth", "0", "-readable", "-print0"]).stdout.split("\0")
+    return next((path for path in paths if path not in told), None)
+
+
+def _as_user(user: str) -> list[str]:
     try:
         account = pwd.getpwnam(user)
         identity = [f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--init-groups"]
     except KeyError:  # it is still to be created, and will have the rights that everybody has
         identity = [f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups"]
-    as_user = ["setpriv", *identity, "--"]
-    return run([*as_user, "test", "-r", path]).rc == 0
+    return ["setpriv", *identity, "--"]
 
 
 def model_context(service: Service) -> int | None:
