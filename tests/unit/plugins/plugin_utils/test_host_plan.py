@@ -281,6 +281,22 @@ def test_a_repository_that_is_still_to_be_fetched(tmp_path: Path, hub: Hub) -> N
     assert len(hub.requests) == asked
 
 
+def test_a_repository_that_is_locked_and_there(tmp_path: Path, directory: Path) -> None:
+    commit = "0123456789" * 4
+    snapshot = tmp_path / "hub" / "models--solidrust--Mistral-7B-Instruct-v0.3-AWQ" / "snapshots" / commit
+    snapshot.parent.mkdir(parents=True)
+    (directory / "README.md").unlink()
+    (directory / ".gitattributes").unlink()
+    directory.rename(snapshot)
+    # The lock has a file of another service as well.
+    locked = [{"path": path.name, "size": path.stat().st_size, "sha256": "0" * 64} for path in sorted(snapshot.iterdir())]
+    locked.append({"path": "model-q4_k_m.gguf", "size": 1, "sha256": "0" * 64})
+    planner = Planner(tmp_path, mistral(), gpus=[A10], locked={"mistral": {"expected": {"commit": commit, "files": locked}}})
+    entry = planner.plan.entry("h", [], planner.seen())
+    assert entry["services"][0]["fits"] and entry["models"][0]["revision"] == commit
+    assert [(file["path"], file["present"]) for file in entry["models"][0]["files"]] == [(name, True) for name in READ]
+
+
 def test_a_repository_in_the_format_of_mistral(tmp_path: Path, hub: Hub) -> None:
     # What mistralai/Mistral-7B-Instruct-v0.3 says of itself in params.json.
     params = {"dim": 4096, "n_layers": 32, "head_dim": 128, "hidden_dim": 14336, "n_heads": 32, "n_kv_heads": 8, "vocab_size": 32768}
