@@ -18,8 +18,8 @@ from ansible_collections.baremetal.llm.plugins.module_utils._vllm_flags import R
 
 NEWEST = RELEASES[-1]
 
-# The repositories of which the tag is the release of vLLM; whoever builds an image may number it as they like.
-_OWN_IMAGES = frozenset({"vllm/vllm-openai"})
+# The image of which the tag is the release of vLLM, in whichever registry mirrors it; others are numbered as their builders like.
+_OWN_IMAGE = "vllm-openai"
 _TAG = re.compile(r"v(\d+\.\d+\.\d+)(?:\.?(?:post|rc)\d+)?(?:-.*)?")
 
 
@@ -126,7 +126,7 @@ def numbers(version: str) -> tuple[int, ...]:
 def release_of(image: str | None) -> str | None:
     """The release of vLLM in an image, as far as its tag tells: v0.33.0, v0.33.0-cu129, not latest or nightly."""
     parsed = parse_image(image or "")
-    if parsed is None or parsed.tag is None or parsed.repository not in _OWN_IMAGES:
+    if parsed is None or parsed.tag is None or parsed.repository.rpartition("/")[2] != _OWN_IMAGE:
         return None
     match = _TAG.fullmatch(parsed.tag)
     return match[1] if match else None

@@ -125,8 +125,8 @@ def dump(directory: str) -> None:
     make_arg_parser = importlib.import_module(module).make_arg_parser
     from vllm.utils.argparse_utils import FlexibleArgumentParser
 
-    vllm = FlexibleArgumentParser(prog="vllm")
-    parser = make_arg_parser(vllm.add_subparsers(dest="subparser").add_parser("serve"))
+    program = FlexibleArgumentParser(prog="vllm")
+    parser = make_arg_parser(program.add_subparsers(dest="subparser").add_parser("serve"))
     deprecated = getattr(parser, "_deprecated", ())
     by_action: dict[Any, list[str]] = {}
     for name, action in parser._option_string_actions.items():
@@ -136,22 +136,25 @@ def dump(directory: str) -> None:
         for action, names in by_action.items()
         if action.dest != "help"
     ]
-    answers = [answer(vllm, shlex.split(line)) for line in command_lines()]
-    json.dump({"options": options, "answers": answers}, sys.stdout)
+    answers = [answer(program, shlex.split(line)) for line in command_lines()]
+    import vllm.envs
+
+    variables = [name for name in vllm.envs.environment_variables if name.startswith("VLLM_")]
+    json.dump({"options": options, "variables": variables, "answers": answers}, sys.stdout)
 
 
 def command_lines() -> list[str]:
     return [line for line in COMMAND_LINES.read_text("utf-8").splitlines() if line and not line.startswith("#")]
 
 
-def answer(vllm: Any, words: list[str]) -> str | None:
+def answer(program: Any, words: list[str]) -> str | None:
     """What vLLM says to these words, None if it takes them."""
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            vllm.parse_args(["serve", *words])
+            program.parse_args(["serve", *words])
     except SystemExit:
-        return said.getvalue().rpartition(" error: ")[2].strip()
+        return re.sub(r" at 0x[0-9a-f]+", "", said.getvalue().rpartition(" error: ")[2].strip())
     except ValueError as refused:
         return str(refused)
     return None
@@ -219,13 +222,17 @@ def merged(releases: list[tuple[str, list[dict[str, str]]]]) -> list[dict[str, s
     return [row for name in sorted(rows) for row in rows[name]]
 
 
-def rendered(releases: list[tuple[str, list[dict[str, str]]]]) -> str:
+def rendered(releases: list[tuple[str, list[dict[str, str]]]], variables: dict[str, list[str]]) -> str:
     lines = [f"RELEASES = ({', '.join(json.dumps(version) for version, _ in releases)})", "", "ROWS: tuple[Row, ...] = ("]
     for row in merged(releases):
         cells = [row[key] for key in ("names", "negatives", "short", "kind", "nargs", "choices", "notes", "default")]
         cells.append(f"{row['since']} {row['until']}")
         lines.append(f"    ({', '.join(cell(text) for text in cells)}),")
-    return HEADER + "\n".join([*lines, ")", ""])
+    lines += [")", "", "# The variables of vLLM's own that it reads, and the first and the last release that does.", "VARIABLES = {"]
+    for name in sorted(set().union(*variables.values())):
+        known = [version for version, names in variables.items() if name in names]
+        lines.append(f'    "{name}": "{known[0]} {known[-1]}",')
+    return HEADER + "\n".join([*lines, "}", ""])
 
 
 def cell(text: str) -> str:
@@ -243,7 +250,7 @@ def main(arguments: list[str]) -> None:
         python = str(scratch / "venv" / "bin" / "python")
         subprocess.run([sys.executable, "-m", "venv", str(scratch / "venv")], check=True)
         pip(python, "install", "--require-hashes", "--only-binary=:all:", f"--requirement={HERE / 'requirements.txt'}")
-        releases, answers = [], {}
+        releases, variables, answers = [], {}, {}
         for version in versions:
             given = os.environ.get("VLLM_SOURCES")
             source = Path(given) / version if given else sources(version, scratch)
@@ -251,9 +258,10 @@ def main(arguments: list[str]) -> None:
             printed = subprocess.run(argv, check=True, stdout=subprocess.PIPE, text=True, cwd=scratch).stdout
             read = json.loads(printed.splitlines()[-1])
             releases.append((version, read["options"]))
+            variables[version] = read["variables"]
             answers[version] = dict(zip(command_lines(), read["answers"], strict=True))
             print(f"{version}: {len(releases[-1][1])} options")
-    TABLE.write_text(rendered(releases), encoding="utf-8")
+    TABLE.write_text(rendered(releases, variables), encoding="utf-8")
     ANSWERS.write_text(json.dumps(answers, indent=1) + "\n", encoding="utf-8")
     ruff = ROOT / ".venv" / "bin" / "ruff"
     subprocess.run([str(ruff), "format", "--quiet", str(TABLE)], check=True)

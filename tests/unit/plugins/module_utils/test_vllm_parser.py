@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.baremetal.llm.plugins.module_utils._vllm_flags import RELEASES
 from ansible_collections.baremetal.llm.plugins.module_utils._vllm_parser import accepts, parse
 from ansible_collections.baremetal.llm.plugins.module_utils._vllm_table import (
     KINDS,
     NEWEST,
-    RELEASES,
     Known,
     flags_of,
     known_of,
