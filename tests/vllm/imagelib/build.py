@@ -19,8 +19,8 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 RANGE = str(ROOT / "tests" / "range" / "range")
 RELEASE = ROOT / ".cache" / "vllm-image" / "release.tar"
-VERSION, BASE_IMAGE = "0.33.0", "debian-base:13"
-SHIM_HOME = "/opt/vllm-shim"
+VERSION, BASE_IMAGE, LLAMA_IMAGE = "0.33.0", "debian-base:13", "ggml-org/llama.cpp:server"
+SHIM_HOME, _LLAMA_HOME = "/opt/vllm-shim", "/app"
 _BASE_PACKAGES = ("dash", "coreutils", "base-files", "libstdc++6")
 _PACKAGES = (*_BASE_PACKAGES, "python3", "libpython3-stdlib")
 _SECONDS = 300
@@ -50,15 +50,15 @@ def collect_release(host: str) -> Path:
     return RELEASE
 
 
-def build_image(host: str, *, version: str = VERSION, tag: str = "", label: str = "", release: Path | None = None) -> str:
-    """The image of the stand-in for that version of vLLM, on that host of the range; its id."""
-    release = release or RELEASE
-    if not release.exists():
-        raise SystemExit(f"{release} is not there: name a host where llama.cpp was built, with --release-from.")
+def build_image(
+    host: str, *, version: str = VERSION, tag: str = "", label: str = "", release: Path | None = None, registry: str = ""
+) -> str:
+    """The image of the stand-in for that version of vLLM, on that host of the range; its id.
+
+    With ``registry``, HOST:PORT, it is put in there and nowhere else, and what is returned is its digest.
+    """
     with tempfile.TemporaryDirectory() as name:
-        directory = Path(name)
-        with tarfile.open(release) as tar:
-            tar.extractall(directory, filter="data")
+        directory = _unpacked(release, Path(name))
         (directory / "VLLM::EngineCore").symlink_to("bin/llama-server")
         shutil.copytree(HERE.parent / "shim", directory, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
         modules = directory / _COLLECTION / _MODULES
@@ -70,7 +70,27 @@ def build_image(host: str, *, version: str = VERSION, tag: str = "", label: str 
         changes += [f"ENV PATH={SHIM_HOME}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]
         changes += [f"ENV SHIM_VLLM_VERSION={version}"]
         changes += [f"LABEL of-the-tests={label}"] if label else []
-        return _import(host, tag or image_name(version), _PACKAGES, changes, directory)
+        return _import(host, tag or image_name(version), _PACKAGES, changes, directory, SHIM_HOME, registry=registry)
+
+
+def build_llama_image(host: str, *, tag: str = LLAMA_IMAGE, release: Path | None = None, registry: str = "") -> str:
+    """As the images of the llama.cpp project: its llama-server in /app; the rest as for :func:`build_image`."""
+    with tempfile.TemporaryDirectory() as name, tempfile.TemporaryDirectory() as place:
+        unpacked, app = _unpacked(release, Path(name)), Path(place)
+        for path in (unpacked / "bin" / "llama-server", *(unpacked / "lib").iterdir()):
+            shutil.copy2(path, app)
+        changes = [f'ENTRYPOINT ["{_LLAMA_HOME}/llama-server"]', f"ENV LD_LIBRARY_PATH={_LLAMA_HOME}", f"WORKDIR {_LLAMA_HOME}"]
+        changes += ["ENV PATH=/usr/sbin:/usr/bin:/sbin:/bin"]
+        return _import(host, tag, (*_BASE_PACKAGES, "bash"), changes, app, _LLAMA_HOME, registry=registry)
+
+
+def _unpacked(release: Path | None, directory: Path) -> Path:
+    release = release or RELEASE
+    if not release.exists():
+        raise SystemExit(f"{release} is not there: name a host where llama.cpp was built, with --release-from.")
+    with tarfile.open(release) as tar:
+        tar.extractall(directory, filter="data")
+    return directory
 
 
 def image_name(version: str = VERSION) -> str:
@@ -82,18 +102,24 @@ def build_base_image(host: str, *, tag: str = BASE_IMAGE) -> str:
     return _import(host, tag, _BASE_PACKAGES, ["ENV PATH=/usr/sbin:/usr/bin:/sbin:/bin"], None)
 
 
-def _import(host: str, tag: str, packages: Sequence[str], changes: Sequence[str], contents: Path | None) -> str:
-    """``contents`` come to SHIM_HOME."""
+def _import(
+    host: str, tag: str, packages: Sequence[str], changes: Sequence[str], contents: Path | None, home: str = "", *, registry: str = ""
+) -> str:
+    """``contents`` come to ``home``."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as tar:
-        tar.add(HERE / "on_docker_host.py", "on_docker_host.py")
+        for script in ("on_docker_host.py", "push.py"):
+            tar.add(HERE / script, script)
         if contents:
             tar.add(contents, "contents")
     _ssh(host, "rm -rf /tmp/image && mkdir /tmp/image && tar -C /tmp/image -xf -", stdin=packed.getvalue())
-    directories = [f"/tmp/image/contents:{SHIM_HOME}"] if contents else []
-    options = " ".join(_quoted(f"--change={change}") for change in changes)
+    directories = [f"/tmp/image/contents:{home}"] if contents else []
     make = f"python3 /tmp/image/on_docker_host.py {','.join(packages)} {' '.join(directories)}"
-    made = _ssh(host, f"set -e; {make} | docker import {options} - {_quoted(tag)}; rm -rf /tmp/image")
+    if registry:
+        take = " ".join(["python3 /tmp/image/push.py", _quoted(f"{registry}/{tag}"), *map(_quoted, changes)])
+    else:
+        take = " ".join(["docker import", *(_quoted(f"--change={change}") for change in changes), "-", _quoted(tag)])
+    made = _ssh(host, f"set -e; {make} | {take}; rm -rf /tmp/image")
     return made.decode().strip()
 
 

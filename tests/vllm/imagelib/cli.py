@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import argparse
 
-from .build import BASE_IMAGE, VERSION, build_base_image, build_image, collect_release
+from .build import BASE_IMAGE, LLAMA_IMAGE, VERSION, build_base_image, build_image, build_llama_image, collect_release
 
 
 def main() -> int:
@@ -16,11 +16,16 @@ def main() -> int:
     parser.add_argument("--label", default="", help="something that makes it another image")
     parser.add_argument("--base", action="store_true", help="a small base image instead, without vLLM")
     parser.add_argument("--release-from", metavar="HOST", help="take llama-server from this host first, where llama.cpp was built")
+    parser.add_argument("--llama", action="store_true", help="an image with llama-server instead, as those of its project")
+    parser.add_argument("--registry", default="", metavar="HOST:PORT", help="put it in there; the host then needs no Docker")
     arguments = parser.parse_args()
     if arguments.release_from:
         collect_release(arguments.release_from)
     if arguments.base:
         print(build_base_image(arguments.host, tag=arguments.tag or BASE_IMAGE))
+    elif arguments.llama:
+        print(build_llama_image(arguments.host, tag=arguments.tag or LLAMA_IMAGE, registry=arguments.registry))
     else:
-        print(build_image(arguments.host, version=arguments.version, tag=arguments.tag or "", label=arguments.label))
+        options = {"version": arguments.version, "tag": arguments.tag or "", "label": arguments.label, "registry": arguments.registry}
+        print(build_image(arguments.host, **options))
     return 0
