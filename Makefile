@@ -62,7 +62,8 @@ $(MODEL): tools/tiny_gguf.py $(VENV)/runtime.stamp
 
 .PHONY: lock
 lock: $(VENV)/dev.stamp ## lock requirements/*.in again (LOCK=--upgrade for newer versions), against the package index alone
-	@for name in requirements/runtime requirements/collections requirements/dev tests/hub/clients/0.36.2 tests/hub/clients/1.33.0 tests/vllm/requirements; do \
+	@for name in requirements/runtime requirements/collections requirements/dev tests/hub/clients/0.36.2 tests/hub/clients/1.33.0 \
+	  tests/vllm/requirements; do \
 	  (cd $$(dirname $$name) && name=$$(basename $$name) && \
 	  env -u PIP_FIND_LINKS -u PIP_EXTRA_INDEX_URL PIP_CONFIG_FILE=/dev/null CUSTOM_COMPILE_COMMAND="make lock" \
 	  $(CURDIR)/$(BIN)/pip-compile $(LOCK) --quiet --generate-hashes --allow-unsafe --strip-extras \

@@ -50,6 +50,15 @@ def collect_release(host: str) -> Path:
     return RELEASE
 
 
+def collect_release_of(snapshot: str, name: str = "vllm-image-release") -> Path:
+    """The same from a snapshot of the range."""
+    try:
+        subprocess.run([RANGE, "up", name, "--from", snapshot], check=True, stdout=subprocess.DEVNULL, timeout=_SECONDS)
+        return collect_release(name)
+    finally:
+        subprocess.run([RANGE, "down", name], check=True, timeout=_SECONDS)
+
+
 def build_image(
     host: str, *, version: str = VERSION, tag: str = "", label: str = "", release: Path | None = None, registry: str = ""
 ) -> str:

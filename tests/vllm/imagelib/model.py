@@ -1,11 +1,17 @@
 # Copyright: (c) 2026, the baremetal.llm contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A model's files as on the hub, of Mistral 7B AWQ's sizes: the weights are a hole, since nobody computes with them."""
+"""A model's files as on the hub, of Mistral 7B AWQ's sizes: the weights are a hole, since nobody computes with them.
+
+    python3 model.py DIRECTORY [MIB]
+
+writes them with so many MiB of weights.
+"""
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -36,3 +42,7 @@ def write_model(directory: Path, *, weights_mib: int = 3960, config: Mapping[str
         weights.write(len(header).to_bytes(8, "little") + header)
         weights.truncate(8 + len(header) + size)
     return directory
+
+
+if __name__ == "__main__":
+    write_model(Path(sys.argv[1]), weights_mib=int((sys.argv[2:] or ["3960"])[0]))
