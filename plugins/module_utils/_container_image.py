@@ -24,6 +24,6 @@ def fetch(docker: Docker, where: str, name: str, *, pull: bool, predict: bool) -
         remedy = "Nothing to do if it can be fetched" if pull else "Bring it there with docker load"
         yield warning("image_missing", missing, remedy)
     elif pull:
-        docker.pull(name)
+        docker.pull(name, where)
     else:
         yield error("image_missing", f"{missing}, and must not be fetched", "Bring it there with docker load")

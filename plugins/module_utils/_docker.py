@@ -161,9 +161,10 @@ class Docker:
 
     # -- changing --------------------------------------------------------------------------------------------------------
 
-    def pull(self, image: str) -> None:
+    def pull(self, image: str, where: str = "image") -> None:
+        """``where`` is the setting that names it."""
         try:
-            self._check("pull", "--quiet", image, what=f"image: fetching {image}", timeout=_PULL_TIMEOUT)
+            self._check("pull", "--quiet", image, what=f"{where}: fetching {image}", timeout=_PULL_TIMEOUT)
         except UserError as reason:
             remedy = "See whether `docker pull` of it works on the host (name, network, docker login), or bring it there with docker load"
             raise UserError(f"{reason.msg}. {remedy}.", **reason.details) from reason

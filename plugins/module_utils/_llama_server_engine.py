@@ -104,7 +104,7 @@ class ContainedLlamaServer(LlamaServer):
             image=self._request.base_image,
             entrypoint=(self._binary,),
             reads=outermost([launch.release, *libraries, *_reads(self._service, self._request)]),
-            environment=_ENVIRONMENT,
+            environment=_environment(gpus),
         )
         return replace(launch, container=container), found
 
@@ -151,7 +151,7 @@ class ImageLlamaServer(LlamaServer):
             image=self._name,
             entrypoint=(self._program,),
             reads=outermost(_reads(self._service, self._request)),
-            environment=_ENVIRONMENT,
+            environment=_environment(gpus),
         )
         return replace(launch, container=container, release=self._name), found
 
@@ -168,8 +168,13 @@ class ImageLlamaServer(LlamaServer):
 
 _PROGRAM = "/app/llama-server"
 """Where the images of the llama.cpp project have it."""
-# No configuration but the command: it would also read config.ini below XDG_CONFIG_HOME.
-_ENVIRONMENT = {"XDG_CONFIG_HOME": "/dev/null"}
+
+
+def _environment(gpus: GpuAccess | None) -> dict[str, str]:
+    # No configuration but the command: it would also read config.ini below XDG_CONFIG_HOME.
+    fixed = {"XDG_CONFIG_HOME": "/dev/null"}
+    # The order of the GPUs is the service's, by which options count them.
+    return {**fixed, "CUDA_VISIBLE_DEVICES": gpus.visible} if gpus else fixed
 
 
 def _reads(service: Service, request: Request) -> list[str]:

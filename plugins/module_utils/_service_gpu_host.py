@@ -49,7 +49,8 @@ class GpuHost:
                     "Install the package nvidia-modprobe, unless something else makes that node at every boot",
                 )
             )
-        return GpuAccess(tuple(chosen), smi or SMI, modprobe or MODPROBE), problems
+        driver = found.driver.loaded_version or found.driver.installed_version
+        return GpuAccess(tuple(chosen), smi or SMI, modprobe or MODPROBE, tuple(gpus), driver), problems
 
 
 def _answer(chosen: list[Device], evidence: Evidence) -> bool:

@@ -26,6 +26,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._service_manager imp
 from ansible_collections.baremetal.llm.plugins.module_utils._service_request import Request
 from ansible_collections.baremetal.llm.plugins.module_utils._systemd import Systemd
 from ansible_collections.baremetal.llm.plugins.module_utils._systemd_service import SystemdService
+from ansible_collections.baremetal.llm.plugins.module_utils._vllm_engine import Vllm
 
 
 def manager_of(request: Request, systemd: Systemd, docker: Docker, cdi: CdiHost, *, predict: bool) -> Manager:
@@ -47,6 +48,8 @@ def _is_composed(request: Request) -> bool:
 def engine_of(service: Service, request: Request, docker: Docker) -> Engine:
     if service.manager == "systemd":
         return LlamaServer(service, request)
+    if service.engine == "vllm":
+        return Vllm(service, request, docker)
     if service.image is not None:
         return ImageLlamaServer(service, request, docker)
     return ContainedLlamaServer(service, request, docker)
