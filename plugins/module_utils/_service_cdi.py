@@ -54,7 +54,7 @@ class CdiHost:
                 "cdi_device_missing",
                 severity,
                 f"gpus: the CDI specification, by which Docker gives devices to containers, has no {', '.join(map(str, missing))}; {there}",
-                "Write it anew with `nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml`, as the role container_runtime does",
+                "Write it anew with `nvidia-ctk cdi generate --output=/var/run/cdi/nvidia.yaml`, as the role container_runtime does",
             )
 
     def _specifications(self) -> list[CdiSpec]:
