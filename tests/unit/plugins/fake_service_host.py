@@ -87,7 +87,9 @@ class ServiceHost:
         (root / "current").symlink_to(release)
         self.release = release
         self.binary = root / "current" / "bin" / "llama-server"
-        self.binary.write_text(f'#!/bin/sh\n[ "$XDG_CONFIG_HOME" = /dev/null ] && [ "$1" = --help ] && exec cat {RECORDED / "llama_server" / "help.txt"}\n')
+        self.binary.write_text(
+            f'#!/bin/sh\n[ "$XDG_CONFIG_HOME" = /dev/null ] && [ "$1" = --help ] && exec cat {RECORDED / "llama_server" / "help.txt"}\n'
+        )
         self.binary.chmod(0o755)
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.port = probe.getsockname()[1]
