@@ -10,63 +10,62 @@ Note: this module_util is private and not part of the collection's public interf
 from __future__ import annotations
 
 import hashlib
-import json
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from ansible_collections.baremetal.llm.plugins.module_utils._cdi_spec import (
+    DIRECTORIES,
+    NVIDIA_GPU,
+    SUFFIXES,
+    CdiSpec,
+    CdiUnreadableError,
+    device_paths,
+    parse_spec,
+)
 from ansible_collections.baremetal.llm.plugins.module_utils._compose_file import CdiAccess
 from ansible_collections.baremetal.llm.plugins.module_utils._files import read_text_or_none
 from ansible_collections.baremetal.llm.plugins.module_utils._gpu_access import GpuAccess
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, Severity
 from ansible_collections.baremetal.llm.plugins.module_utils._service_gpus import Device
 
-KIND = "nvidia.com/gpu"
-DIRECTORIES = (Path("/etc/cdi"), Path("/var/run/cdi"))
-"""Where Docker looks, in this order."""
-
-_NAME = re.compile(r"^[\s-]*name: *[\"']?([\w:.-]+)[\"']?\s*$", re.MULTILINE)
-# Of a device node they may be others at the next boot, and Docker looks them up anew for each start.
-_VOLATILE = re.compile(r"^[\s-]*(?:major|minor|fileMode|uid|gid|permissions):")
-
 
 class CdiHost:
     """The CDI specifications of this host."""
 
-    def __init__(self, directories: Iterable[Path] = DIRECTORIES) -> None:
-        self._directories = tuple(directories)
-
-    def names(self) -> tuple[str, ...]:
-        """What can be asked for of NVIDIA's GPUs: indices, UUIDs, `all`."""
-        return tuple(dict.fromkeys(name for text in self._specifications() for name in _NAME.findall(text)))
+    def __init__(self, directories: Iterable[str | Path] = DIRECTORIES) -> None:
+        self._directories = tuple(map(Path, directories))
 
     def access(self, gpus: GpuAccess) -> CdiAccess:
         """By UUID where the specification has UUIDs; so a card that changes its slot is no other one's."""
-        listed = self.names()
-        return CdiAccess(tuple(f"{KIND}={named(device, listed) or _wanted(device)}" for device in gpus.devices), self._digest())
+        specs = self._specifications()
+        listed = _names(specs)
+        names = tuple(f"{NVIDIA_GPU}={named(device, listed) or device.uuid or device.index}" for device in gpus.devices)
+        # Without their numbers, which may be others at the next boot: Docker looks them up anew at each start.
+        paths = sorted({path for name in names for path in device_paths(specs, name)})
+        return CdiAccess(names, hashlib.sha256("\n".join(paths).encode()).hexdigest())
 
     def problems(self, gpus: GpuAccess, severity: Severity) -> Iterator[Problem]:
-        listed = self.names()
+        listed = _names(self._specifications())
         missing = [device for device in gpus.devices if named(device, listed) is None]
         if missing:
-            there = f"it lists {', '.join(listed)}" if listed else f"there is none for {KIND} in {' or '.join(map(str, self._directories))}"
+            place = " or ".join(map(str, self._directories))
+            there = f"it lists {', '.join(listed)}" if listed else f"there is none for {NVIDIA_GPU} in {place}"
             yield Problem(
                 "cdi_device_missing",
                 severity,
                 f"gpus: the CDI specification, by which Docker gives devices to containers, has no {', '.join(map(str, missing))}; {there}",
-                "Write it anew with `nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml`, as the role container_runtime does",
+                "Write it anew with `nvidia-ctk cdi generate --output=/var/run/cdi/nvidia.yaml`, as the role container_runtime does",
             )
 
-    def _specifications(self) -> Iterator[str]:
-        for directory in self._directories:
-            for path in sorted(directory.glob("*")):
-                text = read_text_or_none(path) if path.suffix in (".yaml", ".yml", ".json") else None
-                if text and re.search(rf"""["']?kind["']?: *["']?{re.escape(KIND)}\b""", text):
-                    yield _as_lines(text) if path.suffix == ".json" else text
-
-    def _digest(self) -> str:
-        lines = {line.strip() for text in self._specifications() for line in text.splitlines() if not _VOLATILE.match(line)}
-        return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
+    def _specifications(self) -> list[CdiSpec]:
+        found = []
+        for path in (path for directory in self._directories for path in sorted(directory.glob("*"))):
+            text = read_text_or_none(path) if path.suffix in SUFFIXES else None
+            try:
+                found += [parse_spec(str(path), text)] if text else []
+            except CdiUnreadableError:
+                continue  # gpu_info tells of it
+        return found
 
 
 def named(device: Device, listed: Iterable[str]) -> str | None:
@@ -76,14 +75,6 @@ def named(device: Device, listed: Iterable[str]) -> str | None:
     return next((by_name[name.lower()] for name in wanted if name is not None and name.lower() in by_name), None)
 
 
-def _wanted(device: Device) -> str:
-    return device.uuid or str(device.index)
-
-
-def _as_lines(text: str) -> str:
-    """JSON a line a value, with the keys written as YAML writes them."""
-    try:
-        pretty = json.dumps(json.loads(text), indent=1)
-    except ValueError:
-        return text
-    return re.sub(r'^(\s*)"(\w+)": ', r"\1\2: ", pretty, flags=re.MULTILINE).replace(",\n", "\n")
+def _names(specs: Iterable[CdiSpec]) -> list[str]:
+    """What can be asked for of NVIDIA's GPUs: indices, UUIDs, `all`."""
+    return list(dict.fromkeys(name for spec in specs if spec.kind == NVIDIA_GPU for name in spec.devices))

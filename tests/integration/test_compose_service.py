@@ -37,16 +37,21 @@ def packed(binary: str) -> bytes:
     return buffer.getvalue()
 
 
+def furnish(host: DockerHost, llama_server: str) -> None:
+    """What a deployment finds: a base image, a model and the archive of a release."""
+    host.run("apt-get", "-qq", "update")
+    host.run("DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq", "-y", "install", "libgomp1")
+    # bash for the health check; mawk, since a C library without its mathematics is none.
+    host.import_image(BASE, programs=("bash", "dash", "mawk", "cat", "ls"))
+    host.run("mkdir", "-p", "/srv/models")
+    host.put(MODEL, (ROOT / ".cache" / "quickstart" / "quickstart-tiny.gguf").read_bytes())
+    host.put(RELEASE, packed(llama_server))
+
+
 @pytest.fixture(scope="module")
 def host(llama_server: str) -> t.Iterator[DockerHost]:
     with docker_host("compose-service") as host:
-        host.run("apt-get", "-qq", "update")
-        host.run("DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq", "-y", "install", "libgomp1")
-        # bash for the health check; mawk, since a C library without its mathematics is none.
-        host.import_image(BASE, programs=("bash", "dash", "mawk", "cat"))
-        host.run("mkdir", "-p", "/srv/models")
-        host.put(MODEL, (ROOT / ".cache" / "quickstart" / "quickstart-tiny.gguf").read_bytes())
-        host.put(RELEASE, packed(llama_server))
+        furnish(host, llama_server)
         yield host
 
 

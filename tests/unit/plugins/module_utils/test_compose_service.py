@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import stat
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._problems import Pro
 from ansible_collections.baremetal.llm.plugins.module_utils._service_cdi import CdiHost
 from ansible_collections.baremetal.llm.plugins.module_utils._service_change import Outcome, ServiceChange
 from ansible_collections.baremetal.llm.plugins.module_utils._service_gpu_host import GpuHost
+from ansible_collections.baremetal.llm.plugins.module_utils._service_neighbours import PortOwners
 from ansible_collections.baremetal.llm.plugins.module_utils._service_parts import engine_of, manager_of
 from ansible_collections.baremetal.llm.tests.unit.plugins.compose_programs import SHORT_DEVICES
 from ansible_collections.baremetal.llm.tests.unit.plugins.fake_docker import FakeDocker
@@ -28,6 +31,16 @@ from ansible_collections.baremetal.llm.tests.unit.plugins.fake_service_host impo
 BASE = "debian:trixie-slim"
 IMAGE = "ghcr.io/ggml-org/llama.cpp:server"
 PROJECT = "inference-chat"
+
+
+class UnitOf:
+    """Every process belongs to one unit."""
+
+    def __init__(self, unit: str) -> None:
+        self._unit = unit
+
+    def unit_of(self, pid: int) -> str | None:
+        return self._unit
 
 
 class ComposeHost(ServiceHost):
@@ -264,6 +277,67 @@ def test_an_image_is_asked_once_for_its_flags(host: ComposeHost, entrypoint: lis
         host.run(host.service(image=IMAGE, options={"ctx_sise": 1}), binary="")
 
 
+# -- vLLM --------------------------------------------------------------------------------------------------------------
+
+VLLM = "vllm/vllm-openai:v0.33.0"
+
+
+@pytest.fixture
+def vllm(host: ComposeHost) -> dict[str, Any]:
+    """A service of vLLM with its model, on a host that has its image and a GPU."""
+    with_gpu(host)
+    host.engine.image(VLLM, entrypoint=["vllm", "serve"])
+    model = host.root / "mistral"
+    model.mkdir()
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+        (model / name).write_text("{}")
+    wanted = host.service(engine="vllm", image=VLLM, model={"file": str(model)}, options={"max_model_len": 8192})
+    return {**wanted, "gpus": [0]}
+
+
+def test_vllm_is_run_from_its_image(host: ComposeHost, vllm: dict[str, Any]) -> None:
+    result = host.run(vllm, binary="")
+    assert result.problems == () and result.release == VLLM
+    assert result.argv[-2:] == ["--max-model-len", "8192"] and result.argv[4] == str(host.root / "mistral")
+    assert (result.expect["alias"], result.expect["n_ctx"], result.expect["metrics"]) == ("chat", 8192, True)
+    text = host.file.read_text()
+    home = host.state / "chat"
+    for line in (f'VLLM_CACHE_ROOT: "{home}/cache/vllm"', f'TRITON_CACHE_DIR: "{home}/cache/triton"', "stop_grace_period: 45s"):
+        assert line in text
+    assert f'target: "{host.root / "mistral"}", read_only: true' in text
+    assert host.run(vllm, binary="").changed is False
+
+
+@pytest.mark.parametrize(("key", "told"), [("sk-1\n", "sk-1 serve /m --port 8000"), ("", ""), (None, "")])
+def test_its_key_is_in_the_environment_of_the_process_alone(host: ComposeHost, vllm: dict[str, Any], key: str | None, told: str) -> None:
+    """Without a key, vLLM would serve everybody; so it must not start then."""
+    host.run(vllm, binary="")
+    assert KEY not in host.file.read_text()
+    shell, option, script, name = host.run(vllm, binary="").argv[:4]
+    secret = host.root / "secret"
+    if key is not None:
+        secret.write_text(key)
+    program = host.root / "bin" / "vllm"
+    program.parent.mkdir()
+    program.write_text('#!/bin/sh\necho "$VLLM_API_KEY $*"\n')
+    program.chmod(0o755)
+    argv = [shell, option, script.replace("/run/secrets/api-key", str(secret)), name, "/m", "--port", "8000"]
+    environment = {"PATH": f"{program.parent}:/usr/bin:/bin"}
+    answer = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
+    assert answer.stdout.strip() == told and (answer.returncode == 0) is bool(told)
+
+
+def test_without_a_key_it_needs_no_script(host: ComposeHost, vllm: dict[str, Any]) -> None:
+    assert host.run({**vllm, "api_key": None}, binary="").argv[:2] == ["vllm", "serve"]
+
+
+def test_an_option_that_its_release_does_not_take_is_told_before_the_image_is_fetched(host: ComposeHost, vllm: dict[str, Any]) -> None:
+    (host.engine.root / "image" / f"{VLLM.replace('/', '_')}.json").unlink()
+    with pytest.raises(ProblemsError, match="calculate_kv_scales"):
+        host.run({**vllm, "options": {"calculate_kv_scales": True}}, binary="")
+    assert not [line for line in host.engine.asked() if line.startswith("pull")]
+
+
 # -- GPUs --------------------------------------------------------------------------------------------------------------
 
 UUID = "GPU-5f0c0cc5-8f4c-4b6c-a2f5-7d3a8c1e9b11"
@@ -345,6 +419,18 @@ def test_the_port_of_another_service_is_refused_whoever_runs_it(host: ComposeHos
     for other in (host.service(name="late"), {**host.service(name="late"), "manager": "systemd"}):
         with pytest.raises(ProblemsError, match=r"already the port of inference-chat on this host"):
             ServiceHost.run(host, other, state_directory="/var/lib/inference") if other["manager"] == "systemd" else host.run(other)
+
+
+def test_the_port_that_docker_holds_for_it_is_its_own(host: ComposeHost) -> None:
+    """Docker's proxy listens, in the unit of Docker; the project that it does so for is asked of Docker."""
+    owners = PortOwners(UnitOf("docker.service"), host.engine.docker(), 8080)
+    (host.engine.root / "publishing").write_text(f"{PROJECT}\n")
+    assert owners.unit_of(7) == PROJECT
+    (host.engine.root / "publishing").unlink()
+    assert owners.unit_of(7) == "docker.service"
+    assert PortOwners(UnitOf("nginx.service"), host.engine.docker(), 8080).unit_of(7) == "nginx.service"
+    with socket.create_server(("127.0.0.1", host.port)), pytest.raises(ProblemsError, match=r"is held by .*pid"):
+        host.run()
 
 
 @pytest.mark.parametrize(
