@@ -115,9 +115,10 @@ demo: setup setup-range ## the main job: a disposable host, llama.cpp built on i
 demo-down: ## remove the demo's host
 	@tools/demo down
 
-molecule: setup-dev setup-range ## the life of the quickstart host, on Debian 12 and 13; leaves the snapshot that `integration` boots from
+molecule: setup-dev setup-range ## the life of the quickstart host, on Debian 12 and 13, which leaves the snapshot that `integration` boots from; then that of a vLLM box
 	$(MOLECULE) destroy --scenario-name quickstart
 	$(MOLECULE) test --scenario-name quickstart --no-command-borders
+	$(MOLECULE) test --scenario-name vllm --no-command-borders
 
 integration: setup-dev setup-range ## pytest tests/integration: faults, bad input, secrets, on hosts booted from that snapshot; two files at a time
 	@tools/need g++=g++ cmake=cmake ninja=ninja-build ccache=ccache git=git pip3=python3-pip chromium=chromium

@@ -86,6 +86,7 @@ def build_llama_image(host: str, *, tag: str = LLAMA_IMAGE, release: Path | None
     """As the images of the llama.cpp project: its llama-server in /app; the rest as for :func:`build_image`."""
     with tempfile.TemporaryDirectory() as name, tempfile.TemporaryDirectory() as place:
         unpacked, app = _unpacked(release, Path(name)), Path(place)
+        app.chmod(0o755)  # for whoever the container runs as
         for path in (unpacked / "bin" / "llama-server", *(unpacked / "lib").iterdir()):
             shutil.copy2(path, app)
         changes = [f'ENTRYPOINT ["{_LLAMA_HOME}/llama-server"]', f"ENV LD_LIBRARY_PATH={_LLAMA_HOME}", f"WORKDIR {_LLAMA_HOME}"]
