@@ -335,7 +335,8 @@ problems:
         - "Its GPUs: V(gpu_not_there), V(gpu_is_split), V(gpu_twice), V(gpu_mig_alone), V(gpu_not_visible), V(cpu_release),
           V(nvidia_modprobe_missing). What keeps the driver from working has the codes of RV(baremetal.llm.gpu_info#module:problems)."
         - "The host: V(binary_missing), V(binary_unusable), V(binary_hidden), V(model_missing), V(model_is_directory), V(model_not_gguf),
-          V(model_unreadable), V(model_hidden), V(port_in_use), V(port_of_other_service), V(drop_in)."
+          V(model_unreadable), V(model_hidden), V(port_in_use), V(port_of_other_service),
+          V(name_of_other_manager), V(drop_in)."
         - "A container: V(docker_missing), V(docker_unreachable), V(compose_missing), V(compose_too_old), V(image_missing),
           V(cdi_device_missing), V(cpus_exceed_host)."
         - "Only in a list of services, from P(baremetal.llm.service_problems#filter): V(duplicate_name), V(duplicate_port)."

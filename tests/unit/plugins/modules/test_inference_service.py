@@ -26,6 +26,7 @@ USED = (
     "_service_gpu_host",
     "_service_gpus",
     "_service_host",
+    "_service_neighbours",
     "_service_request",
     "_systemd_service",
     "_llama_server_options",
