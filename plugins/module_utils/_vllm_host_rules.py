@@ -26,6 +26,8 @@ from ansible_collections.baremetal.llm.plugins.module_utils._vllm_settings impor
 from ansible_collections.baremetal.llm.plugins.module_utils._vllm_table import numbers, release_of
 
 _FP8 = ("fp8", "fp8_e4m3", "fp8_e5m2")
+_FP8_PER_TOKEN = "fp8_per_token_head"
+_OTHER_CACHE = "Leave it out, or try int8_per_token_head, which Triton does not refuse there"
 
 # Of GPUs, as (major, minor): what the image's kernels are compiled for at least, FlashInfer's floor, the first with bfloat16, with fp8.
 _OLDEST_GPU = (7, 5)
@@ -101,30 +103,35 @@ def _oldest_driver(cuda: int) -> Version | None:
 def _gpu_problems(name: str, capability: Version, settings: Settings) -> Iterator[Problem]:
     shown = f"{name} (compute capability {show(capability)})"
     if capability < _OLDEST_GPU:
-        # docs/getting_started/installation/gpu.md, and the architectures of the image's build
+        # vLLM's installation guide: compute capability 7.5 or higher
         yield error(
             "gpu_too_old", f"vLLM's image has no kernels for {shown}", "Use a GPU of 7.5 (Turing) or newer, or engine: llama_server"
         )
         return
-    kv_cache = settings.get("kv_cache_dtype")
-    if kv_cache in _FP8 and capability < _FLASHINFER:
-        # v1/attention/backends/flashinfer.py, supports_compute_capability; triton_attn.py: "requires SM89+"
-        yield error(
-            "fp8_cache_unsupported",
-            f"options.kv_cache_dtype: {kv_cache} has no attention backend on {shown}",
-            "Leave it out",
-        )
-    elif kv_cache in _FP8 and capability < _NATIVE_FP8:
-        # v1/attention/backends/fa_utils.py, flash_attn_supports_kv_cache_dtype: 9.0 and 10.x only; platforms/cuda.py then takes FlashInfer
-        yield warning(
-            "fp8_cache_stored_only",
-            f"options.kv_cache_dtype: {kv_cache} is only stored in 8 bits on {shown}, which computes in 16: it holds twice the tokens, "
-            "and is read by FlashInfer alone",
-            "Keep it for more tokens, not for speed; where vLLM ends with 'requires SM89+', leave it out",
-        )
+    yield from _cache_problems(shown, capability, settings)
     if settings.get("dtype") == "bfloat16" and capability < _BFLOAT16:
         # platforms/cuda.py, check_if_supports_dtype
         yield error("dtype_unsupported", f"options.dtype: bfloat16 is not possible on {shown}", "Use dtype: half")
+
+
+def _cache_problems(shown: str, capability: Version, settings: Settings) -> Iterator[Problem]:
+    kv_cache, backend = settings.get("kv_cache_dtype"), settings.get("attention_backend")
+    if kv_cache not in (*_FP8, _FP8_PER_TOKEN) or capability >= _NATIVE_FP8:
+        return
+    where = f"options.kv_cache_dtype: {kv_cache}"
+    # v1/attention/backends/triton_attn.py: "requires SM89+"; fa_utils.py, flash_attn_supports_kv_cache_dtype: 9.0 and 10.x only;
+    # flashinfer.py, supports_compute_capability; platforms/cuda.py takes the first that can
+    if kv_cache == _FP8_PER_TOKEN or capability < _FLASHINFER:
+        yield error("fp8_cache_unsupported", f"{where} has no attention backend on {shown}", _OTHER_CACHE)
+    elif str(backend or "FLASHINFER").upper() != "FLASHINFER":
+        message = f"{where} is read by FlashInfer alone on {shown}, and options.attention_backend is {backend}"
+        yield error("fp8_cache_unsupported", message, "Use attention_backend: FLASHINFER, or leave both out")
+    else:
+        yield warning(
+            "fp8_cache_stored_only",
+            f"{where} is only stored in 8 bits on {shown}, which computes in 16: it holds twice the tokens, and FlashInfer alone reads it",
+            "Keep it for more tokens, not for speed; where vLLM ends with 'requires SM89+', leave it out",
+        )
 
 
 def _tokenizer_problems(settings: Settings, model_files: list[str]) -> Iterator[Problem]:

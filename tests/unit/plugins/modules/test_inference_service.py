@@ -21,6 +21,7 @@ from ansible_collections.baremetal.llm.tests.unit.plugins.fake_service_host impo
 
 CODE = re.compile(r'\b(?:error|warning|Problem)\(\s*"(\w+)"')
 USED = (
+    "_option_problems",
     "_service",
     "_service_change",
     "_service_gpu_host",
