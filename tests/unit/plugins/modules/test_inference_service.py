@@ -35,6 +35,10 @@ USED = (
     "_container_image",
     "_docker",
     "_service_cdi",
+    "_vllm_host_rules",
+    "_vllm_model_host",
+    "_vllm_options",
+    "_vllm_rules",
 )
 RETURNED = yaml.safe_load(inference_service.RETURN)
 
