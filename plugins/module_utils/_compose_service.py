@@ -44,7 +44,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._service_files impor
 from ansible_collections.baremetal.llm.plugins.module_utils._service_host import port_problems
 from ansible_collections.baremetal.llm.plugins.module_utils._service_launch import Launch
 from ansible_collections.baremetal.llm.plugins.module_utils._service_manager import Manager, Remains, Standing
-from ansible_collections.baremetal.llm.plugins.module_utils._service_neighbours import PortOwners, others
+from ansible_collections.baremetal.llm.plugins.module_utils._service_neighbours import PortOwners, others, rival
 from ansible_collections.baremetal.llm.plugins.module_utils._service_request import Request
 from ansible_collections.baremetal.llm.plugins.module_utils._systemd import Systemd
 
@@ -91,6 +91,7 @@ class ComposeService(Manager):
     # -- looking ---------------------------------------------------------------------------------------------------------
 
     def place_problems(self) -> Iterator[Problem]:
+        yield from rival(self._request, self.files.definition)
         if "." in self.name:
             message = f"name: {self._request.name!r} cannot name a project of Compose, which takes no '.'"
             yield error("name_invalid", message, "Use '-' or '_' in its place")

@@ -9,6 +9,7 @@ Note: this module_util is private and not part of the collection's public interf
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -17,6 +18,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._compose_file import
 from ansible_collections.baremetal.llm.plugins.module_utils._docker import Docker
 from ansible_collections.baremetal.llm.plugins.module_utils._listeners import Listener
 from ansible_collections.baremetal.llm.plugins.module_utils._llama_server_options import value_of
+from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, error
 from ansible_collections.baremetal.llm.plugins.module_utils._service import unit_name
 from ansible_collections.baremetal.llm.plugins.module_utils._service_request import Request
 from ansible_collections.baremetal.llm.plugins.module_utils._unit_file import exec_start
@@ -29,6 +31,17 @@ def others(request: Request, own: Path) -> list[Path]:
     units = sorted(Path(request.unit_directory).glob(unit_name("*")))
     projects = sorted(Path(request.config_directory).glob(f"*/{FILE}"))
     return [path for path in (*units, *projects) if path != own]
+
+
+def rival(request: Request, own: Path) -> Iterator[Problem]:
+    """Whether another manager runs the service of this name: both would keep its key and its home in the same place."""
+    names = (Path(request.unit_directory, unit_name(request.name)), Path(request.config_directory, request.name, FILE))
+    for other in names:
+        if request.state == "present" and other != own and other.exists():
+            runs, manager = ("Compose", "compose") if other.name == FILE else ("systemd", "systemd")
+            message = f"name: {request.name} is a service that {runs} already runs on this host ({other})"
+            remedy = f"Remove that one first, with state: absent and manager: {manager}, or give this one another name"
+            yield error("name_of_other_manager", message, remedy)
 
 
 def name_of(definition: Path) -> str:

@@ -36,13 +36,15 @@ def manager_of(request: Request, systemd: Systemd, docker: Docker, cdi: CdiHost,
 
 
 def _is_composed(request: Request) -> bool:
-    """What the service says; of one that is no longer described, and so has the default, its files tell."""
-    if request.service.get("manager") == "compose":
-        return True
+    """What the service says. Of one that is no longer described, or now otherwise, its files tell who runs it."""
+    asked = request.service.get("manager") == "compose"
+    if request.state == "present":
+        return asked
     config = Path(request.config_directory, str(request.name))
-    files = (config / FILE, config / "accepted" / FILE)
-    unit = Path(request.unit_directory, unit_name(str(request.name)))
-    return request.state != "present" and not unit.exists() and any(path.exists() for path in files)
+    if any((directory / FILE).exists() for directory in (config, config / "accepted")):
+        return True
+    unit = unit_name(str(request.name))
+    return asked and not any((directory / unit).exists() for directory in (Path(request.unit_directory), config / "accepted"))
 
 
 def engine_of(service: Service, request: Request, docker: Docker) -> Engine:

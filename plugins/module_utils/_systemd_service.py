@@ -24,7 +24,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._service_files impor
 from ansible_collections.baremetal.llm.plugins.module_utils._service_host import port_problems
 from ansible_collections.baremetal.llm.plugins.module_utils._service_launch import Launch
 from ansible_collections.baremetal.llm.plugins.module_utils._service_manager import Manager, Remains, Standing
-from ansible_collections.baremetal.llm.plugins.module_utils._service_neighbours import PortOwners, others
+from ansible_collections.baremetal.llm.plugins.module_utils._service_neighbours import PortOwners, others, rival
 from ansible_collections.baremetal.llm.plugins.module_utils._service_request import Request
 from ansible_collections.baremetal.llm.plugins.module_utils._systemd import Systemd, UnitStatus
 from ansible_collections.baremetal.llm.plugins.module_utils._unit_file import (
@@ -74,6 +74,7 @@ class SystemdService(Manager):
     # -- looking ---------------------------------------------------------------------------------------------------------
 
     def place_problems(self) -> Iterator[Problem]:
+        yield from rival(self._request, self.files.definition)
         if not self._request.state_directory.startswith(STATE_ROOT):
             given = self._request.state_directory
             message = f"state_directory: {given} is not below {STATE_ROOT}, where systemd makes such directories"

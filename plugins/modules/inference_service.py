@@ -332,13 +332,22 @@ problems:
           V(quantised_v_needs_flash_attention), V(embedding_batch), V(embedding_batch_below_context), V(cache_ram_exceeds_memory),
           V(cache_reuse_without_effect), V(context_shift_without_effect), V(threads_exceed_cpus), V(context_beyond_training),
           V(gpus_without_layers), V(device_without_gpus)."
+        - "Options for vLLM: V(image_release_unknown), V(option_release), V(option_incomplete), V(needs_download), V(batch_below_length),
+          V(batch_below_sequences), V(block_size), V(enforce_eager), V(metrics_disabled), V(offload_exceeds_shm), V(offload_needs_server),
+          V(offload_without_size), V(quantization_given), V(servers_exceed_cpus), V(shm_exceeds_memory), V(shutdown_takes_long),
+          V(gpus_needed), V(gpus_unused)."
+        - "vLLM on the host: V(dtype_unsupported), V(fp8_cache_stored_only), V(fp8_cache_unsupported), V(gpu_too_old),
+          V(image_needs_driver), V(tokenizer_files_missing), V(model_not_directory), V(model_incomplete), V(model_outside),
+          V(model_config_invalid)."
         - "Its GPUs: V(gpu_not_there), V(gpu_is_split), V(gpu_twice), V(gpu_mig_alone), V(gpu_not_visible), V(cpu_release),
           V(nvidia_modprobe_missing). What keeps the driver from working has the codes of RV(baremetal.llm.gpu_info#module:problems)."
         - "The host: V(binary_missing), V(binary_unusable), V(binary_hidden), V(model_missing), V(model_is_directory), V(model_not_gguf),
-          V(model_unreadable), V(model_hidden), V(port_in_use), V(port_of_other_service), V(drop_in)."
+          V(model_unreadable), V(model_hidden), V(port_in_use), V(port_of_other_service),
+          V(name_of_other_manager), V(drop_in)."
         - "A container: V(docker_missing), V(docker_unreachable), V(compose_missing), V(compose_too_old), V(image_missing),
           V(cdi_device_missing), V(cpus_exceed_host)."
-        - "Only in a list of services, from P(baremetal.llm.service_problems#filter): V(duplicate_name), V(duplicate_port)."
+        - "Only in a list of services, from P(baremetal.llm.service_problems#filter): V(duplicate_name), V(duplicate_port),
+          V(gpu_shares_exceed_one)."
       type: str
     severity:
       description: V(error) or V(warning).

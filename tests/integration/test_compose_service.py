@@ -66,15 +66,21 @@ class Wanted:
         self._host = host
         self._source = {"kind": "prebuilt", "path": RELEASE, "sha256": host.run("sha256sum", RELEASE).split()[0]}
 
-    def play(self, *services: dict[str, t.Any], playbook: str = "site.yml", flags: t.Sequence[str] = ()) -> Run:
-        extra = {
-            "inference_services": list(services),
+    def _variables(self, services: t.Sequence[dict[str, t.Any]]) -> dict[str, t.Any]:
+        return {
+            "inference_services": services,
             "inference_base_image": BASE,
             "llama_cpp_source": self._source,
             "models_local_files": [],
             "inference_probe_timeout": 60,
         }
-        return self._host.play(playbook, extra, *flags)
+
+    def play(self, *services: dict[str, t.Any], playbook: str = "site.yml", flags: t.Sequence[str] = ()) -> Run:
+        return self._host.play(playbook, self._variables(services), *flags)
+
+    def play_and_kill(self, task: str, *services: dict[str, t.Any], seconds: float = 0.0) -> None:
+        """The task is the last that was finished; the kill falls into what comes next, that many seconds later."""
+        self._host.play_and_kill(lambda: any(entry.name.endswith(task) for entry in self._host.tasks()), self._variables(services), seconds)
 
 
 @pytest.fixture(scope="module")
@@ -251,6 +257,25 @@ def test_a_new_key_is_the_only_one(served: DockerHost, site: Wanted) -> None:
     assert slots(served, key=NEW_KEY) == 2
     with pytest.raises(urllib.error.HTTPError, match="401"):
         slots(served)
+    assert site.play(service()).rc == 0
+
+
+@pytest.mark.parametrize(
+    ("task", "seconds"),
+    [
+        ("Write the services", 0.5),  # the old container stops
+        ("Make the container", 0.0),  # made, and not yet on trial
+        ("Keep Docker from starting it again until it has been proven", 0.2),  # on trial, and being started
+        ("Wait until it serves", 0.0),  # it serves, and was not accepted
+    ],
+)
+def test_ansible_killed_at_its_work(served: DockerHost, site: Wanted, task: str, seconds: float) -> None:
+    wanted = service(options={"parallel": 3})
+    site.play_and_kill(task, wanted, seconds=seconds)
+    healed = site.play(wanted)
+    assert healed.rc == 0, healed.output
+    assert slots(served) == 3 and policy(served) == "unless-stopped"
+    assert site.play(wanted).changed == []
     assert site.play(service()).rc == 0
 
 

@@ -16,7 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.baremetal.llm.plugins.module_utils import _account, _compose_service, _container_files, _service_host
+from ansible_collections.baremetal.llm.plugins.module_utils import (
+    _account,
+    _compose_service,
+    _container_files,
+    _service_host,
+    _systemd_service,
+)
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import ProblemsError
 from ansible_collections.baremetal.llm.plugins.module_utils._service_cdi import CdiHost
@@ -410,15 +416,31 @@ def test_a_gpu_that_cdi_does_not_list_is_refused(host: ComposeHost) -> None:
 # -- the neighbours ----------------------------------------------------------------------------------------------------
 
 
-def test_the_port_of_another_service_is_refused_whoever_runs_it(host: ComposeHost) -> None:
+def test_the_port_of_another_service_is_refused_whoever_runs_it(host: ComposeHost, monkeypatch: pytest.MonkeyPatch) -> None:
     (host.units / "inference-embed.service").write_text(f"[Service]\nExecStart=/bin/llama-server --port {host.port}\n")
     with pytest.raises(ProblemsError, match=r"already the port of inference-embed\.service"):
         host.run()
     (host.units / "inference-embed.service").unlink()
     host.run()
-    for other in (host.service(name="late"), {**host.service(name="late"), "manager": "systemd"}):
+    monkeypatch.setattr(_systemd_service, "STATE_ROOT", f"{host.root}/")
+    for other in (host.service(name="late"), host.service(name="late", manager="systemd")):
         with pytest.raises(ProblemsError, match=r"already the port of inference-chat on this host"):
-            ServiceHost.run(host, other, state_directory="/var/lib/inference") if other["manager"] == "systemd" else host.run(other)
+            host.run(other)
+
+
+def test_two_managers_do_not_run_a_service_of_one_name(host: ComposeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_systemd_service, "STATE_ROOT", f"{host.root}/")
+    unit = host.units / "inference-chat.service"
+    unit.write_text("[Service]\nExecStart=/bin/llama-server --port 1\n")
+    with pytest.raises(ProblemsError, match=r"systemd already runs on this host.*manager: systemd") as caught:
+        host.run()
+    assert [problem.code for problem in caught.value.problems] == ["name_of_other_manager"]
+    # Who is to go is whom there is, whatever the service says by now.
+    assert host.run(state="absent").unit == "inference-chat.service" and not unit.exists()
+    host.run()
+    with pytest.raises(ProblemsError, match=r"Compose already runs on this host"):
+        host.run(host.service(manager="systemd"))
+    assert host.run({**host.service(), "manager": "systemd"}, state="absent").project == PROJECT
 
 
 def test_the_port_that_docker_holds_for_it_is_its_own(host: ComposeHost) -> None:

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -433,3 +435,12 @@ def test_only_the_services_own_gpus_count() -> None:
 )
 def test_the_tokenizer_of_mistral_needs_its_files(options: dict[str, Any], files: list[str] | None, expected: list[str]) -> None:
     assert [code for _severity, code in of_host(service(options), model_files=files)] == expected
+
+
+def test_every_code_is_on_the_page_of_the_options() -> None:
+    root = Path(__file__).parents[4]
+    sources = [root / "plugins" / "module_utils" / f"_vllm_{name}.py" for name in ("options", "rules", "host_rules")]
+    made = {code for source in sources for code in re.findall(r'\b(?:error|warning)\(\s*"(\w+)"', source.read_text("utf-8"))}
+    rows = re.findall(r"^\| (`.*?) \|", (root / "docs" / "vllm-options.md").read_text("utf-8"), re.MULTILINE)
+    told = {code for row in rows for code in re.findall(r"`(\w+)`", row) if not code.startswith("latest")}
+    assert told == made - {"image_release_unknown"}

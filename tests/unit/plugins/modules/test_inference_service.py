@@ -21,11 +21,13 @@ from ansible_collections.baremetal.llm.tests.unit.plugins.fake_service_host impo
 
 CODE = re.compile(r'\b(?:error|warning|Problem)\(\s*"(\w+)"')
 USED = (
+    "_option_problems",
     "_service",
     "_service_change",
     "_service_gpu_host",
     "_service_gpus",
     "_service_host",
+    "_service_neighbours",
     "_service_request",
     "_systemd_service",
     "_llama_server_options",
@@ -33,6 +35,10 @@ USED = (
     "_container_image",
     "_docker",
     "_service_cdi",
+    "_vllm_host_rules",
+    "_vllm_model_host",
+    "_vllm_options",
+    "_vllm_rules",
 )
 RETURNED = yaml.safe_load(inference_service.RETURN)
 
