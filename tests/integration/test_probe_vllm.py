@@ -89,10 +89,10 @@ def engine_pid(scene: Scene) -> str:
 
 
 def test_every_check_of_a_container_that_serves(scene: Scene) -> None:
-    start(scene, SHIM_LOAD_SECONDS="3")
+    start(scene, SHIM_LOAD_SECONDS="10")
     waited = probe(scene, expect={})
     assert waited["healthy"], waited
-    assert 1 < waited["timings"]["load_seconds"] < 30
+    assert 0 < waited["timings"]["load_seconds"] < 60
 
     scene.host.put("/run/range-gpus/compute-apps", f"{scene.card.uuid}, {engine_pid(scene)}, {HOLDS_MIB}\n".encode())
     result = probe(scene, expect={**EXPECT, "gpus": [scene.card.uuid], "gpu_memory_mib": 18000})

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -181,3 +182,21 @@ def test_nothing_is_of_a_container_that_is_not_there(docker: Callable[..., Path]
     (tmp_path / "1").mkdir()
     (tmp_path / "1" / "cgroup").write_text("0::/\n", encoding="utf-8")
     assert not Container("x", proc=tmp_path).owns(1)
+
+
+def test_where_it_is_reached_is_what_docker_publishes(docker: Callable[..., Path]) -> None:
+    docker(shown())
+    assert Container("inference-chat").sockets([("127.0.0.1", 8000)]).mine == {("127.0.0.1", 8000), ("0.0.0.0", 8001), ("::", 8001)}
+
+
+@pytest.mark.parametrize("mine", [True, False])
+def test_on_the_hosts_network_it_holds_its_sockets_itself(docker: Callable[..., Path], tmp_path: Path, mine: bool) -> None:
+    docker(shown(network="host", ports={}))
+    (tmp_path / str(os.getpid())).mkdir()
+    (tmp_path / str(os.getpid()) / "cgroup").write_text(f"0::/docker/{ID if mine else 'other'}\n", encoding="utf-8")
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        place = server.getsockname()
+        found = Container("inference-chat", proc=tmp_path).sockets([place])
+    assert (place in found.mine, bool(found.strangers)) == (mine, not mine)
