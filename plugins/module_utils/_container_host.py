@@ -16,7 +16,8 @@ from pathlib import Path
 
 from ansible_collections.baremetal.llm.plugins.module_utils import _cdi_spec as cdi
 from ansible_collections.baremetal.llm.plugins.module_utils import _container_runtime as runtime
-from ansible_collections.baremetal.llm.plugins.module_utils._command import Completed, run
+from ansible_collections.baremetal.llm.plugins.module_utils._command import Completed
+from ansible_collections.baremetal.llm.plugins.module_utils._command import run as run_program
 
 _SYSTEM_PATH = ("/usr/sbin", "/sbin")
 _SECONDS = 10.0
@@ -26,7 +27,7 @@ class ContainerHost:
     """``root`` stands for /, ``path`` for PATH."""
 
     def __init__(self, root: Path = Path("/"), path: str | None = None) -> None:
-        self._root = root
+        self.root = root
         self._path = os.pathsep.join((os.environ.get("PATH", os.defpath), *_SYSTEM_PATH)) if path is None else path
 
     def evidence(self) -> runtime.Evidence:
@@ -43,28 +44,31 @@ class ContainerHost:
             gone={spec.path: gone for spec in specs if (gone := self._gone(spec))},
         )
 
-    def _run(self, *argv: str) -> Completed | None:
-        program = shutil.which(argv[0], path=self._path)
-        return run([program, *argv[1:]], env={"PATH": self._path}, timeout=_SECONDS) if program else None
+    def program(self, name: str) -> str | None:
+        return shutil.which(name, path=self._path)
+
+    def run(self, *argv: str) -> Completed | None:
+        program = self.program(argv[0])
+        return run_program([program, *argv[1:]], env={"PATH": self._path}, timeout=_SECONDS) if program else None
 
     def _docker(self) -> runtime.Docker | None:
-        asked = self._run(*runtime.INFO)
+        asked = self.run(*runtime.INFO)
         if asked is None:
             return None
         # What is neither is Podman under Docker's name.
         return runtime.parse_info(asked.stdout) or (runtime.Docker("?", error=asked.stderr.strip()) if asked.rc else None)
 
     def _version(self, *argv: str) -> str | None:
-        asked = self._run(*argv)
+        asked = self.run(*argv)
         return runtime.parse_engine_version(asked.stdout) if asked and asked.rc == 0 else None
 
     def _daemon_running(self) -> bool:
-        pid = self._read("run/docker.pid").strip()
-        return pid.isdecimal() and (self._root / "proc" / pid).exists()
+        pid = self.read("run/docker.pid").strip()
+        return pid.isdecimal() and (self.root / "proc" / pid).exists()
 
-    def _read(self, path: str) -> str:
+    def read(self, path: str) -> str:
         try:
-            return (self._root / path.lstrip("/")).read_text(encoding="utf-8", errors="replace")
+            return (self.root / path.lstrip("/")).read_text(encoding="utf-8", errors="replace")
         except OSError:
             return ""
 
@@ -72,7 +76,7 @@ class ContainerHost:
         specs, unreadable = [], {}
         for path in self._spec_files(directories):
             try:
-                specs.append(cdi.parse_spec(path, self._read(path)))
+                specs.append(cdi.parse_spec(path, self.read(path)))
             except cdi.CdiUnreadableError as error:
                 unreadable[path] = str(error)
         return tuple(specs), unreadable
@@ -80,10 +84,10 @@ class ContainerHost:
     def _spec_files(self, directories: tuple[str, ...]) -> Iterator[str]:
         for directory in directories:
             try:
-                names = sorted(os.listdir(self._root / directory.lstrip("/")))
+                names = sorted(os.listdir(self.root / directory.lstrip("/")))
             except OSError:
                 continue
             yield from (f"{directory}/{name}" for name in names if name.endswith(cdi.SUFFIXES) and not name.startswith("."))
 
     def _gone(self, spec: cdi.CdiSpec) -> tuple[str, ...]:
-        return tuple(path for path in spec.paths if not (self._root / path.lstrip("/")).exists())
+        return tuple(path for path in spec.paths if not (self.root / path.lstrip("/")).exists())
