@@ -6,7 +6,7 @@
 
 Docker starts the containers of before as soon as it runs, and tries once. Two things can be missing then, and both are dealt with here:
 
-- The CDI specification. It lies in /run, and NVIDIA's nvidia-cdi-refresh.service writes it at a moment of its own, in some versions after
+- The CDI specification. It lies in /run, and NVIDIA's nvidia-cdi-refresh.service writes it at a moment of its own, in 1.19.0 after
   multi-user.target, which waits for Docker: to order Docker behind it would be a cycle. So Docker's own unit writes it first.
 - CDI itself. Engines before 28.2 know it only after they have started those containers (moby/moby#49989 on GitHub). So those that Docker
   could not give their devices are started again, by a unit that comes after each start of Docker.

@@ -227,7 +227,7 @@ def _specs(runtime: Runtime, gpus: Gpus) -> Iterator[Problem]:
             yield warning(
                 "cdi_spec_stale",
                 f"The CDI specification {spec.path} is out of date: {'; '.join(reasons)}",
-                f"{ROLE}, or nvidia-ctk cdi generate --output={spec.path}; containers that have their GPUs by it are to be created anew",
+                f"{ROLE}, or nvidia-ctk cdi generate --output={spec.path}; then restart the containers that have their GPUs by it",
             )
 
 

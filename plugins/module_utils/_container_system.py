@@ -9,6 +9,7 @@ Note: this module_util is private and not part of the collection's public interf
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import re
@@ -82,11 +83,12 @@ class ContainerSystem(ContainerHost):
         target.parent.mkdir(parents=True, exist_ok=True)
         symlink_atomic(target, f"../{files.UNIT_NAME}")
 
-    def remove(self, path: str) -> bool:
+    def remove(self, path: str) -> None:
         target = self.root / path.lstrip("/")
-        there = target.is_symlink() or target.exists()
         target.unlink(missing_ok=True)
-        return there
+        if path != files.PIN:
+            with contextlib.suppress(OSError):  # somebody else has a file there, too
+                target.parent.rmdir()
 
     def validate(self, text: str) -> Completed | None:
         """What dockerd says to a daemon.json; None where there is no dockerd."""
@@ -147,7 +149,7 @@ class ContainerSystem(ContainerHost):
         read = [path for path in (daemon.PATH, *inputs) if path.startswith("/") and path != files.DROP_IN]
         return Service(
             active=shown.get("ActiveState") == "active",
-            enabled=shown.get("UnitFileState") == "enabled",
+            enabled=shown.get("UnitFileState") not in ("disabled", "", None),
             outdated=tuple(path for path in read if started is not None and self._modified(path) > started),
         )
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from .gpu_packages import LIBRARIES, File, Package, program
 
-# 1.17 has no units. The service of 1.18.2 starts after multi-user.target, which waits for Docker; that of 1.20 does not.
-VERSIONS = ("1.17.8", "1.18.2", "1.20.1")
+# 1.17 has no units. The service of 1.19.0 starts after multi-user.target, which waits for Docker; that of 1.20 does not.
+VERSIONS = ("1.17.8", "1.19.0", "1.20.1")
 NAMES = ("nvidia-container-toolkit", "nvidia-container-toolkit-base", "libnvidia-container-tools", "libnvidia-container1")
 
 _ON_HOST = Path(__file__).parent / "on_gpu_host"
@@ -60,5 +60,5 @@ def _units(upstream: str) -> dict[str, File]:
     if upstream.startswith("1.17."):
         return {}
     texts = {name: (_ON_HOST / name).read_text() for name in _UNITS}
-    late = "After=multi-user.target" if upstream.startswith("1.18.") else "After=systemd-modules-load.service"
+    late = "After=multi-user.target" if upstream.startswith("1.19.0") else "After=systemd-modules-load.service"
     return {f"usr/lib/systemd/system/{name}": File(text.replace("@AFTER@", late).encode()) for name, text in texts.items()}
