@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from ansible_collections.baremetal.llm.plugins.module_utils import _container_files as files
+from ansible_collections.baremetal.llm.plugins.module_utils import _container_host_files as files
 from ansible_collections.baremetal.llm.plugins.module_utils import _docker_daemon as daemon
 from ansible_collections.baremetal.llm.plugins.module_utils._cdi_spec import NVIDIA_GPU
 from ansible_collections.baremetal.llm.plugins.module_utils._container_runtime import Evidence, Gpus, Runtime, runtime_problems
@@ -83,7 +83,7 @@ class Seen:
     packages: Mapping[str, str] = field(default_factory=dict)
     """Those that are installed, with their versions."""
     files: Mapping[str, str] = field(default_factory=dict)
-    """Those of :mod:`_container_files` and daemon.json that are there."""
+    """Those of :mod:`_container_host_files` and daemon.json that are there."""
     linked: bool = False
     service: Service = field(default_factory=Service)
     containers: tuple[str, ...] = ()

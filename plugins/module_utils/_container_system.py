@@ -16,7 +16,7 @@ import re
 import tempfile
 from pathlib import Path
 
-from ansible_collections.baremetal.llm.plugins.module_utils import _container_files as files
+from ansible_collections.baremetal.llm.plugins.module_utils import _container_host_files as files
 from ansible_collections.baremetal.llm.plugins.module_utils import _docker_daemon as daemon
 from ansible_collections.baremetal.llm.plugins.module_utils._command import Completed, check
 from ansible_collections.baremetal.llm.plugins.module_utils._container_host import ContainerHost

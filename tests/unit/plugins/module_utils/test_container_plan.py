@@ -11,7 +11,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.baremetal.llm.plugins.module_utils import _container_files as files
+from ansible_collections.baremetal.llm.plugins.module_utils import _container_host_files as files
 from ansible_collections.baremetal.llm.plugins.module_utils import _docker_daemon as daemon
 from ansible_collections.baremetal.llm.plugins.module_utils._cdi_spec import parse_spec
 from ansible_collections.baremetal.llm.plugins.module_utils._container_plan import (
@@ -29,7 +29,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._container_plan impo
 from ansible_collections.baremetal.llm.plugins.module_utils._container_runtime import Docker, Evidence, Gpus
 from ansible_collections.baremetal.llm.plugins.module_utils._container_system import parse_properties, parse_timestamp
 
-SPEC = parse_spec(files.SPEC, (Path(__file__).parents[1] / "fixtures/docker/nvidia.yaml").read_text("utf-8"))
+SPEC = parse_spec(files.SPEC, (Path(__file__).parents[1] / "fixtures/docker/nvidia_cdi.txt").read_text("utf-8"))
 UUIDS = ("GPU-b4109f2f-acfc-5ddb-a583-803ae341142b", "GPU-be30a874-0a4f-5592-b6f0-6cfeb29372f5")
 GPUS = Gpus(UUIDS, "580.126.09")
 DEBIAN = Distribution("debian", "13", "Debian GNU/Linux 13 (trixie)")
