@@ -52,7 +52,7 @@ class Request:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def check(self) -> None:
-        """Refuse what cannot be meant, by the name and the value."""
+        """Refuse what an operator cannot mean, by its name and value."""
         limits = {
             "parallel": (self.parallel, 1, MOST_PARALLEL),
             "seconds": (self.seconds, 1, MOST_SECONDS),
@@ -92,7 +92,6 @@ class Report:
 
 def load_check(request: Request, on_tick: Callable[[Tally], None] = lambda tally: None) -> Report:
     """Ends after at most the seconds of warm-up and load and four times `request_timeout`, whatever the server does."""
-    request.check()
     began = clock()
     try:
         model = request.model or _first_model(request)

@@ -271,8 +271,9 @@ class _Run:
         self._closes = outcome.opened + load.seconds
 
         def close() -> None:
-            outcome.closed = clock()
-            outcome.cpu_seconds, outcome.cpu_wall = time.process_time() - cpu, outcome.closed - began
+            now = clock()
+            outcome.closed = min(now, self._closes)
+            outcome.cpu_seconds, outcome.cpu_wall = time.process_time() - cpu, now - began
 
         closing = loop.call_at(self._closes, close)
         ticking = loop.create_task(self._tick(began))

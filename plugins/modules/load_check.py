@@ -302,7 +302,7 @@ def measure(request: Request) -> dict[str, t.Any]:
     total = request.warm_up + request.seconds
     try:
         with locked(directory() / "load-check.lock", wait=False), ProgressFile(progress_file(request.base_url)) as progress:
-            progress.step(f"load check of {request.base_url}", total=round(total), unit="%")
+            progress.step("load check", total=round(total), unit="%")
             report = load_check(request, lambda tally: progress.advance(min(round(tally.seconds), round(total)), detail=pace(tally)))
     except BlockingIOError:
         what = "another load check runs on this host, and both would measure each other. Wait until it has ended, which it does by itself."
