@@ -63,7 +63,9 @@ class ActionModule(ActionBase):
             compared = comparisons if kept else None
             # Printed as text: in the result, a callback would show the table as one escaped string.
             self._display.display("\n".join([*table(rows, compared), LEGEND, *remarks(rows, compared)]))
-        return {**result, "changed": changed, "results": told, **({"failed": True, "msg": why} if why else {})}
+        if why:  # with nothing else: Ansible prints all of a failure, and everything has been said
+            return {**result, "failed": True, "msg": why}
+        return {**result, "changed": changed, "results": told}
 
 
 def _write(option: str, path: str, text: str) -> None:

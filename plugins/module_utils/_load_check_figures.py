@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, warning
@@ -157,8 +157,14 @@ def _tokens_between(sample: Sample, opened: float, closed: float) -> float:
     return sample.tokens * sum(opened <= time < closed for time in times) / len(times)
 
 
-def _gaps(arrivals: Sequence[float]) -> Iterable[float]:
-    return (later - earlier for earlier, later in itertools.pairwise(arrivals))
+def _gaps(arrivals: Sequence[float]) -> Iterator[float]:
+    """From one event to the next. Those that came at once share the time since the one before: none of them took no time."""
+    before: float | None = None
+    for now, together in itertools.groupby(arrivals):
+        count = sum(1 for _ in together)
+        if before is not None:
+            yield from itertools.repeat((now - before) / count, count)
+        before = now
 
 
 def _pace(sample: Sample) -> float | None:

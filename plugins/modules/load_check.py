@@ -181,7 +181,8 @@ figures:
       sample: {mean: 61.2, p50: 58.4, p95: 88.9, p99: 101.3, max: 140.2}
     inter_token_ms:
       description:
-        - From one piece of text to the next. A server may send several tokens in a piece.
+        - From one piece of text to the next. A server may send several tokens in a piece; pieces that arrive at once share the time since
+          the one before.
       type: dict
       sample: {mean: 8.3, p50: 8.1, p95: 9.9, p99: 21.7, max: 64.0}
     time_per_token_ms:

@@ -90,7 +90,7 @@ EXAMPLES = r"""
 RETURN = r"""
 results:
   description: The results as they were given, each with its comparison.
-  returned: always
+  returned: success
   type: list
   elements: dict
   contains:

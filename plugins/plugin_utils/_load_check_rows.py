@@ -14,7 +14,6 @@ from ansible_collections.baremetal.llm.plugins.module_utils._problems import err
 from ansible_collections.baremetal.llm.plugins.module_utils._service import parse
 from ansible_collections.baremetal.llm.plugins.module_utils._service_url import base_url, is_local
 from ansible_collections.baremetal.llm.plugins.module_utils._table import render
-from ansible_collections.baremetal.llm.plugins.plugin_utils._services import planned_service
 
 _NOTHING = "-"
 _RATES = ("PARALLEL", "REQUESTS/S", "TOKENS/S")
@@ -28,7 +27,7 @@ def targets(services: Any, names: Sequence[str] = (), host: str | None = None) -
         raise AnsibleFilterError(f"load_check_targets: inference_services has to be a list of services, not {type(services).__name__}")
     found = {}
     for raw in services:
-        service, problems = parse(planned_service(raw))
+        service, problems = parse(_without_secrets(raw))
         if service is None or errors(problems):
             what = errors(problems)[0] if problems else f"{raw!r} is no service"
             raise AnsibleFilterError(f"load_check_targets: {service.name if service else 'inference_services'}: {what}")
@@ -39,6 +38,12 @@ def targets(services: Any, names: Sequence[str] = (), host: str | None = None) -
             )
         found[service.name] = {"service": service.name, "base_url": base_url(service, host)}
     return [found[name] for name in names if name in found] if names else list(found.values())
+
+
+def _without_secrets(service: Any) -> Any:
+    if not isinstance(service, Mapping):
+        return service
+    return {key: service[key] for key in service if key not in ("api_key", "environment")}
 
 
 def rows_of(variables: Mapping[str, Any]) -> list[dict[str, Any]]:

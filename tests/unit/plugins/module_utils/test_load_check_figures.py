@@ -69,6 +69,15 @@ def test_an_event_may_hold_several_tokens() -> None:
     assert found.inter_token is not None and found.inter_token.mean == 1.0
 
 
+@pytest.mark.parametrize(
+    ("arrivals", "gaps"),
+    [((1.0, 2.0, 4.0), [1.0, 2.0]), ((1.0, 1.0, 2.0), [1.0]), ((1.0, 2.0, 2.0, 2.0, 2.0), [0.25] * 4), ((1.0, 1.0), None), ((1.0,), None)],
+)
+def test_events_that_come_at_once_share_the_time_that_they_took(arrivals: tuple[float, ...], gaps: list[float] | None) -> None:
+    found = figures([streamed(0.0, *arrivals)], 0.0, 9.0, 0, 1).inter_token
+    assert found == (gaps and distribution(gaps))
+
+
 def test_whole_answers_have_no_first_token() -> None:
     found = figures([Sample(0.0, 1.0, (), 10, 8)], 0.0, 2.0, 0, 1)
     assert found.tokens_per_second == 4 and found.requests_per_second == 0.5

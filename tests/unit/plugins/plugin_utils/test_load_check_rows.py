@@ -12,6 +12,10 @@ from ansible_collections.baremetal.llm.plugins.module_utils._load_check_baseline
 from ansible_collections.baremetal.llm.plugins.plugin_utils._load_check_rows import failure, remarks, rows_of, table, targets
 
 CHAT = {"name": "chat", "model": {"file": "/m.gguf"}, "host": "0.0.0.0", "port": 8080}
+VLLM = {
+    "name": "mistral", "engine": "vllm", "manager": "compose", "image": "vllm/vllm-openai:v0.33.0",
+    "model": {"repo_id": "o/n"}, "host": "0.0.0.0", "port": 8000,
+}  # fmt: skip
 LOCAL = {"name": "local", "model": {"file": "/m.gguf"}, "port": 8081}
 
 
@@ -28,6 +32,7 @@ def test_all_services_or_those_that_are_named() -> None:
     chat, local = [{"service": "chat", "base_url": "http://127.0.0.1:8080"}, {"service": "local", "base_url": "http://127.0.0.1:8081"}]
     assert targets(services) == [chat, local]
     assert targets(services, ["local", "elsewhere"]) == [local]
+    assert targets([VLLM]) == [{"service": "mistral", "base_url": "http://127.0.0.1:8000"}]
     assert targets(services, ["chat"], "gpu1") == [{"service": "chat", "base_url": "http://gpu1:8080"}]
 
 
