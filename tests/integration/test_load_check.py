@@ -42,11 +42,8 @@ def on_the_host(deployment: Deployment, command: str) -> t.Iterator[None]:
         deployment.run("sh", "-c", "'systemctl stop meanwhile; kill -CONT $(systemctl show -P MainPID inference-tiny)'", check=False)
 
 
-def test_figures_fit_together_and_the_key_is_nowhere(deployment: Deployment, tmp_path: Path) -> None:
-    key = (ROOT / ".cache" / "quickstart" / "api-key").read_text(encoding="utf-8").strip()
-    watch = "while sleep 0.1; do ps axww -o args; done > /run/seen"
-    with on_the_host(deployment, watch):
-        done = play(deployment, tmp_path, "-vvv", "--diff", load_check_prompt_tokens=200)
+def test_figures_fit_together(deployment: Deployment, tmp_path: Path) -> None:
+    done = play(deployment, tmp_path, load_check_prompt_tokens=200, load_check_seconds=6)
     assert done.rc == 0, done.output
     assert done.changed == []
 
@@ -57,7 +54,7 @@ def test_figures_fit_together_and_the_key_is_nowhere(deployment: Deployment, tmp
     assert figures["errors"] == {} and figures["requests"]["succeeded"] == figures["requests"]["sent"] > 4
     assert figures["completion_tokens"] == TOKENS
     assert figures["prompt_tokens"] == pytest.approx(200, rel=0.1)
-    assert figures["seconds"] == 3
+    assert figures["seconds"] == 6
     assert figures["tokens_per_second"] == pytest.approx(TOKENS * figures["requests_per_second"], rel=0.3)
     first, gap, total = (figures[name] for name in ("time_to_first_token_ms", "inter_token_ms", "latency_ms"))
     assert 0 < first["p50"] <= first["p95"] <= first["p99"] <= first["max"] <= total["max"]
@@ -66,6 +63,13 @@ def test_figures_fit_together_and_the_key_is_nowhere(deployment: Deployment, tmp
     # By Little's law, as many are under way as there should be.
     assert figures["requests_per_second"] * total["mean"] / 1000 == pytest.approx(4, rel=0.5)
     assert "HOST        SERVICE  PARALLEL  REQUESTS/S  TOKENS/S" in done.output
+
+
+def test_the_key_is_nowhere(deployment: Deployment, tmp_path: Path) -> None:
+    key = (ROOT / ".cache" / "quickstart" / "api-key").read_text(encoding="utf-8").strip()
+    with on_the_host(deployment, "while sleep 0.2; do ps axww -o args; done > /run/seen"):
+        done = play(deployment, tmp_path, "-vvv", "--diff")
+    assert done.rc == 0, done.output
 
     seen = deployment.run("cat", "/run/seen")
     assert "AnsiballZ_load_check" in seen
