@@ -133,7 +133,7 @@ test-cuda: setup-dev setup-range ## all of llama.cpp compiled for the GPU of eac
 test-gpu: setup-dev ## on a machine with a GPU, after site.yml: what llama.cpp holds there beside the plan, and the proof that a service uses it
 	python -m pytest tests/gpu
 
-bench: setup-dev setup-range ## the figures of benchmarks/: site.yml on the demo's host, a model and its header, two compiles of llama.cpp, a GPU host, a driver upgrade, a plan
+bench: setup-dev setup-range ## the figures of benchmarks/: site.yml on the demo's host, a model and its header, two compiles of llama.cpp, a GPU host, a driver upgrade, a plan, the load check itself
 	@tools/need g++=g++ cmake=cmake ninja=ninja-build ccache=ccache pip3=python3-pip strace=strace
 	benchmarks/site.py
 	python benchmarks/hf_model.py
@@ -142,6 +142,7 @@ bench: setup-dev setup-range ## the figures of benchmarks/: site.yml on the demo
 	python benchmarks/driver_upgrade.py
 	python benchmarks/gguf_info.py
 	python benchmarks/plan.py
+	python benchmarks/load_check.py
 
 ##### clean-up #####
 
