@@ -17,12 +17,12 @@ from ansible_collections.baremetal.llm.plugins.module_utils._gpu_access import G
 from ansible_collections.baremetal.llm.plugins.module_utils._llama_server_help import Flags
 from ansible_collections.baremetal.llm.plugins.module_utils._llama_server_options import (
     alias,
-    base_url,
     gpu_layers,
     locks_memory,
     slots,
 )
 from ansible_collections.baremetal.llm.plugins.module_utils._service import Service
+from ansible_collections.baremetal.llm.plugins.module_utils._service_url import base_url
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def launch_of(service: Service, binary: str, lines: Sequence[Sequence[str]], gpu
         release=os.path.dirname(directory) if os.path.basename(directory) == "bin" else directory,
         command=command,
         # In a container it listens elsewhere than where the host reaches it.
-        base_url=base_url(["--host", ",".join(service.addresses), *(word for line in command for word in line)]),
+        base_url=base_url(service),
         locks_memory=locks_memory(service),
         model_version=model_version,
         gpus=gpus,

@@ -85,9 +85,7 @@ class Vllm(Engine):
             stop_seconds=shutdown_timeout(service) + _SECONDS_TO_END,
             shm_bytes=_SHARED_BY_PROCESSES if len(service.gpus) > 1 else None,
         )
-        # Its flag for a certificate is not llama-server's.
-        base_url = launch.base_url.replace("http:", "https:", 1) if service.options.get("ssl_certfile") else launch.base_url
-        return replace(launch, base_url=base_url, release=container.image, container=container), list(self._host_problems(gpus))
+        return replace(launch, release=container.image, container=container), list(self._host_problems(gpus))
 
     def _host_problems(self, gpus: GpuAccess | None) -> Iterable[Problem]:
         names = model_host.files(self._service) if os.path.isdir(self._service.model.file) else None

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
+from ansible_collections.baremetal.llm.plugins.module_utils._llama_server_engine import LlamaServer
 from ansible_collections.baremetal.llm.plugins.module_utils._service_change import Outcome, ServiceChange
 from ansible_collections.baremetal.llm.plugins.module_utils._service_gpu_host import GpuHost
 from ansible_collections.baremetal.llm.plugins.module_utils._service_request import Request
@@ -123,7 +124,8 @@ class ServiceHost:
     def run(self, service: dict[str, Any] | None = None, *, check: bool = False, **parameters: Any) -> Outcome:
         request = self.request(service, **parameters)
         manager = SystemdService(request, self.systemd)
-        return ServiceChange(manager, GpuHost(self.gpus.host()), request, check_mode=check).run()
+        gpus = GpuHost(self.gpus.host())
+        return ServiceChange(manager, lambda service: LlamaServer(service, request), gpus, request, check_mode=check).run()
 
     def start(self) -> None:
         self.systemd.start(self.unit, self.key)
