@@ -102,10 +102,15 @@ class ContainerChange:
 
     def _apply(self, seen: Seen, wanted: Plan) -> tuple[bool, list[Problem]]:
         for change in wanted.files:
-            self._host.write(change.path, change.after)
+            if change.after:
+                self._host.write(change.path, change.after)
+            else:
+                self._host.remove(change.path)
         if wanted.link:
             self._host.link()
-        if wanted.files or wanted.link:
+        if wanted.unlink:
+            self._host.remove(files.WANTS)
+        if wanted.files or wanted.link or wanted.unlink or wanted.reload:
             self._host.systemctl("daemon-reload")
         for path in wanted.specs:
             self._host.generate(path)

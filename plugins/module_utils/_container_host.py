@@ -21,6 +21,8 @@ from ansible_collections.baremetal.llm.plugins.module_utils._command import run 
 
 _SYSTEM_PATH = ("/usr/sbin", "/sbin")
 _SECONDS = 10.0
+# The engine of this host, wherever the command line of this user usually goes.
+_LOCAL = {"DOCKER_HOST": "", "DOCKER_CONTEXT": "default"}
 
 
 class ContainerHost:
@@ -49,7 +51,7 @@ class ContainerHost:
 
     def run(self, *argv: str) -> Completed | None:
         program = self.program(argv[0])
-        return run_program([program, *argv[1:]], env={"PATH": self._path}, timeout=_SECONDS) if program else None
+        return run_program([program, *argv[1:]], env={"PATH": self._path, **_LOCAL}, timeout=_SECONDS) if program else None
 
     def _docker(self) -> runtime.Docker | None:
         asked = self.run(*runtime.INFO)

@@ -73,6 +73,8 @@ class Service:
     enabled: bool = False
     outdated: tuple[str, ...] = ()
     """Files that it reads when it starts, and that are newer than its start."""
+    unread: bool = False
+    """Whether systemd has not read its files since they changed: a run that was killed wrote them."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class Seen:
     packages: Mapping[str, str] = field(default_factory=dict)
     """Those that are installed, with their versions."""
     files: Mapping[str, str] = field(default_factory=dict)
-    """Those of :mod:`_container_files` and daemon.json that are there."""
+    """Those of :mod:`_container_host_files` and daemon.json that are there."""
     linked: bool = False
     service: Service = field(default_factory=Service)
     containers: tuple[str, ...] = ()
@@ -101,7 +103,10 @@ class Plan:
     installs: tuple[str, ...] = ()
     """What apt is to be asked for."""
     files: tuple[FileChange, ...] = ()
+    """One with nothing after is removed."""
     link: bool = False
+    unlink: bool = False
+    reload: bool = False
     daemon: FileChange | None = None
     start: bool = False
     restart: tuple[str, ...] = ()
@@ -113,8 +118,10 @@ class Plan:
     @property
     def reasons(self) -> list[str]:
         found = [f"install {name}" for name in self.installs]
-        found += [f"write {change.path}" for change in (*self.files, *([self.daemon] if self.daemon else []))]
-        found += [f"enable {files.UNIT_NAME}"] if self.link else []
+        changes = (*self.files, *([self.daemon] if self.daemon else []))
+        found += [f"{'write' if change.after else 'remove'} {change.path}" for change in changes]
+        found += [f"enable {files.UNIT_NAME}"] if self.link else [f"disable {files.UNIT_NAME}"] if self.unlink else []
+        found += ["have systemd read docker.service"] if self.reload else []
         found += ["start docker"] if self.start else []
         found += [f"restart docker, which was started before {path} changed" for path in self.restart]
         return [*found, *(f"write {path}" for path in self.specs)]
@@ -140,15 +147,18 @@ def plan(wish: Wish, seen: Seen) -> Plan:
     problems = [*_unsupported(wish, seen), *_other_engine(wish, seen), *_swarm(wish, seen)]
     installs = (*_engine_installs(wish, seen), *_toolkit_installs(wish, seen))
     wanted = files.texts(_pins(wish, seen), gpus=wish.gpus)
-    changes = tuple(FileChange(path, seen.files.get(path, ""), text) for path, text in wanted.items() if seen.files.get(path) != text)
+    changes = [FileChange(path, seen.files.get(path, ""), text) for path, text in wanted.items() if seen.files.get(path) != text]
+    changes += [FileChange(path, seen.files[path], "") for path in files.FILES if path in seen.files and path not in wanted]
     change = _daemon_change(wish, seen)
     outdated = seen.service.outdated if seen.service.active else ()
     restart = tuple(dict.fromkeys([*([change.path] if change and seen.service.active else []), *outdated]))
     problems += _interruption(wish, seen, installs, restart)
     return Plan(
         installs=installs,
-        files=changes,
+        files=tuple(changes),
         link=wish.gpus and not seen.linked,
+        unlink=seen.linked and not wish.gpus,
+        reload=seen.service.unread,
         daemon=change,
         start=not (seen.service.active and seen.service.enabled),
         restart=restart,

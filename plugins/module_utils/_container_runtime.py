@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -231,12 +231,12 @@ def _specs(runtime: Runtime, gpus: Gpus) -> Iterator[Problem]:
             )
 
 
-def _outdated(spec: CdiSpec, gpus: Gpus, gone: Collection[str]) -> Iterator[str]:
+def _outdated(spec: CdiSpec, gpus: Gpus, gone: Sequence[str]) -> Iterator[str]:
     if gpus.loaded_version and spec.driver_version and spec.driver_version != gpus.loaded_version:
         yield f"it is of driver {spec.driver_version}, and {gpus.loaded_version} runs"
     if gone:
         more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
-        yield f"{next(iter(gone))}{more} that it names is not there"
+        yield f"{gone[0]}{more} that it names is not there"
     if gpus.uuids:
         yield from _other_gpus(spec, gpus.uuids)
 

@@ -30,7 +30,15 @@ _RESTART_SECONDS = 300.0
 _GENERATE_SECONDS = 120.0
 _PACKAGES = ("dpkg-query", "--show", "--showformat", "${db:Status-Status}\t${Package}\t${Version}\n")
 _SERVICE = "docker.service"
-_PROPERTIES = ("ActiveState", "UnitFileState", "ExecMainStartTimestamp", "FragmentPath", "DropInPaths", "EnvironmentFiles")
+_PROPERTIES = (
+    "ActiveState",
+    "UnitFileState",
+    "NeedDaemonReload",
+    "ExecMainStartTimestamp",
+    "FragmentPath",
+    "DropInPaths",
+    "EnvironmentFiles",
+)
 _TIMESTAMP = re.compile(r"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d(?:\.\d+)?) UTC")
 
 
@@ -150,6 +158,7 @@ class ContainerSystem(ContainerHost):
         return Service(
             active=shown.get("ActiveState") == "active",
             enabled=shown.get("UnitFileState") not in ("disabled", "", None),
+            unread=shown.get("NeedDaemonReload") == "yes",
             outdated=tuple(path for path in read if started is not None and self._modified(path) > started),
         )
 

@@ -21,6 +21,7 @@ NEWER_DRIVER = "590.48.01"
 # Its unit writes the specification only after Docker has started its containers.
 TOOLKIT = "1.19.0"
 NEWER_TOOLKIT = "1.20.1"
+OLDER_TOOLKIT = "1.17.8"
 DAEMON_JSON = "/etc/docker/daemon.json"
 OPERATORS = {"registry-mirrors": ["https://mirror.example.org"], "features": {"buildkit": True}}
 WANTED: dict[str, t.Any] = {
@@ -212,6 +213,15 @@ def test_the_toolkit_moves_all_together_and_apt_keeps_it_there(host: DockerHost)
     assert host.run("dpkg-query", "--show", "*nvidia-container*").split()[1::2] == [f"{NEWER_TOOLKIT}-1"] * 4
     assert play(host, container_runtime_toolkit_version="").changed == [], "empty is what is installed"
     assert (engine_pid(host), sees_its_gpu(host)) == (pid, True)
+
+
+def test_with_a_toolkit_that_has_no_units_the_container_has_its_gpu_after_a_boot_as_well(host: DockerHost) -> None:
+    older = play(host, container_runtime_toolkit_version=OLDER_TOOLKIT)
+    assert older.rc == 0, older.output
+    assert "nvidia-cdi-refresh" not in host.run("ls", "/usr/lib/systemd/system")
+    host.reboot()
+    wait_for_the_engine(host)
+    assert sees_its_gpu(host)
 
 
 def test_docker_is_not_restarted_while_that_would_stop_a_container(host: DockerHost) -> None:

@@ -320,6 +320,7 @@ def _sweep(layout: Layout, keep: str) -> None:
 
 def _erase(layout: Layout, name: str) -> None:
     cgroup.destroy(cgroup.host_path(layout, name))
+    network.unplug(layout.machine(name))
     _rmtree(layout.host_storage(name))
     _rmtree(layout.host_state(name))
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from ansible_collections.baremetal.llm.plugins.module_utils._cdi_spec import CdiUnreadableError, device_paths, parse_spec
 
-WRITTEN = (Path(__file__).parents[1] / "fixtures/docker/nvidia.yaml").read_text("utf-8")
+WRITTEN = (Path(__file__).parents[1] / "fixtures/docker/nvidia_cdi.txt").read_text("utf-8")
 UUIDS = ("GPU-b4109f2f-acfc-5ddb-a583-803ae341142b", "GPU-be30a874-0a4f-5592-b6f0-6cfeb29372f5")
 
 

@@ -29,7 +29,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._container_plan impo
 from ansible_collections.baremetal.llm.plugins.module_utils._container_runtime import Docker, Evidence, Gpus
 from ansible_collections.baremetal.llm.plugins.module_utils._container_system import parse_properties, parse_timestamp
 
-SPEC = parse_spec(files.SPEC, (Path(__file__).parents[1] / "fixtures/docker/nvidia.yaml").read_text("utf-8"))
+SPEC = parse_spec(files.SPEC, (Path(__file__).parents[1] / "fixtures/docker/nvidia_cdi.txt").read_text("utf-8"))
 UUIDS = ("GPU-b4109f2f-acfc-5ddb-a583-803ae341142b", "GPU-be30a874-0a4f-5592-b6f0-6cfeb29372f5")
 GPUS = Gpus(UUIDS, "580.126.09")
 DEBIAN = Distribution("debian", "13", "Debian GNU/Linux 13 (trixie)")
@@ -75,6 +75,12 @@ def test_everything_is_to_be_done_on_a_bare_host() -> None:
     assert found.daemon is not None and '"cdi": true' in found.daemon.after
 
 
+def test_what_is_no_longer_wanted_goes() -> None:
+    found = plan(Wish(), dataclasses.replace(DONE, files={**DONE.files, files.PIN: files.pin_text(PINS)}))
+    assert found.reasons == [*(f"remove {path}" for path in files.FILES), f"disable {files.UNIT_NAME}"]
+    assert plan(Wish(source="existing"), DONE).reasons == []
+
+
 def test_without_gpus_nothing_of_nvidia_is_wanted() -> None:
     found = plan(Wish(), BARE)
     assert found.installs == ("docker.io", "docker-cli", "apparmor", "docker-compose")
@@ -89,6 +95,7 @@ def test_without_gpus_nothing_of_nvidia_is_wanted() -> None:
         ({"packages": {**DONE.packages, "libnvidia-container1": "1.20.2-1"}}, [f"install {name}=1.20.1*" for name in TOOLKIT]),
         ({"linked": False}, [f"enable {files.UNIT_NAME}"]),
         ({"service": Service(active=True)}, ["start docker"]),
+        ({"service": Service(True, True, unread=True)}, ["have systemd read docker.service"]),
         ({"service": Service(enabled=True, outdated=(daemon.PATH,))}, ["start docker"]),
         ({"service": Service(True, True, ("/etc/default/docker",))}, ["restart docker, which was started before /etc/default/docker changed"]),
         ({"files": {**DONE.files, files.UNIT: "old"}}, [f"write {files.UNIT}"]),
@@ -123,7 +130,7 @@ def test_versions_of_the_engine(wish: Wish, packages: dict[str, str], expected: 
     """Compose is there already, by whatever way."""
     found = plan(wish, dataclasses.replace(DONE, packages=packages))
     assert list(found.installs) == expected
-    pins = [change.after for change in found.files if change.path == files.PIN]
+    pins = [change.after for change in found.files if change.path == files.PIN and change.after]
     assert bool(pins) == bool(wish.engine_version)
     if wish.engine_version:
         assert f"Pin: version {'5:' if wish.source == 'docker' else ''}{wish.engine_version}*\n" in pins[0]

@@ -26,7 +26,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._container_runtime i
 FIXTURES = Path(__file__).parents[1] / "fixtures/docker"
 RUNS = (FIXTURES / "info_26_1_cdi.json").read_text("utf-8")
 OFF = (FIXTURES / "info_26_1_off.json").read_text("utf-8")
-SPEC = (FIXTURES / "nvidia.yaml").read_text("utf-8")
+SPEC = (FIXTURES / "nvidia_cdi.txt").read_text("utf-8")
 UUIDS = ("GPU-b4109f2f-acfc-5ddb-a583-803ae341142b", "GPU-be30a874-0a4f-5592-b6f0-6cfeb29372f5")
 GPUS = Gpus(UUIDS, "580.126.09")
 
