@@ -18,7 +18,14 @@ from ansible_collections.baremetal.llm.plugins.module_utils._probe_engine import
 from ansible_collections.baremetal.llm.plugins.module_utils._probe_health import wait_until_healthy
 from ansible_collections.baremetal.llm.plugins.module_utils._probe_listeners import judge_listeners
 from ansible_collections.baremetal.llm.plugins.module_utils._probe_llama_server import LLAMA_SERVER
-from ansible_collections.baremetal.llm.plugins.module_utils._probe_report import CHAT, READ_LOG, UNAUTHORIZED, Expectation, Report
+from ansible_collections.baremetal.llm.plugins.module_utils._probe_report import (
+    CHAT,
+    COMPLETIONS,
+    READ_LOG,
+    UNAUTHORIZED,
+    Expectation,
+    Report,
+)
 from ansible_collections.baremetal.llm.plugins.module_utils._probe_vllm import VLLM
 from ansible_collections.baremetal.llm.plugins.module_utils._runner import Runner
 
@@ -72,16 +79,17 @@ def probe(
         report.checks.append(judge_gpus(expect.gpus, expect.gpu_layers, expect.gpu_memory_mib, around.gpu_use()))
         if not report.checks[-1].ok:  # the CPU may take minutes for an answer
             return report
-    question = {
-        "model": report.server.get("alias") or "",
-        "messages": [{"role": "user", "content": prompt}],
-        "max_tokens": max_tokens,
-        "temperature": 0,
-    }
+    path = CHAT
+    question = {"model": report.server.get("alias") or "", "max_tokens": max_tokens, "temperature": 0}
+    asked: dict[str, object] = {"messages": [{"role": "user", "content": prompt}]}
     with _failing(report, "completion"):
-        report.checks.append(judge_completion(client.post(CHAT, {**question, **engine.question()}), report.timings))
+        reply = client.post(path, {**question, **asked, **engine.question()})
+        if engine.cannot_chat(reply):
+            path, asked = COMPLETIONS, {"prompt": prompt}
+            reply = client.post(path, {**question, **asked, **engine.question()})
+        report.checks.append(judge_completion(path, reply, report.timings))
     with _failing(report, "streaming"):
-        report.checks.append(stream(client, {**question, **engine.question()}, report.timings))
+        report.checks.append(stream(client, path, {**question, **asked, **engine.question()}, report.timings))
     return report
 
 

@@ -15,19 +15,19 @@ from typing import Any
 
 from ansible_collections.baremetal.llm.plugins.module_utils._check import Check
 from ansible_collections.baremetal.llm.plugins.module_utils._http import Client, Reply
-from ansible_collections.baremetal.llm.plugins.module_utils._probe_report import CHAT, OK, READ_LOG, dig, positive
+from ansible_collections.baremetal.llm.plugins.module_utils._probe_report import OK, READ_LOG, dig, positive
 
 _EMPTY = "See whether the model file is whole and meant for text generation."
 
 
-def judge_completion(reply: Reply, timings: dict[str, float | None]) -> Check:
+def judge_completion(path: str, reply: Reply, timings: dict[str, float | None]) -> Check:
     """Tokens are counted, not characters: a token may be a piece of a character, or print nothing."""
     if reply.status != OK:
-        return Check("completion", False, f"POST {CHAT} is answered {reply.status}: {reply.excerpt()}", READ_LOG)
+        return Check("completion", False, f"POST {path} is answered {reply.status}: {reply.excerpt()}", READ_LOG)
     answer = reply.json()
     tokens = dig(answer, "usage", "completion_tokens")
     if dig(answer, "choices", 0) is None or not isinstance(tokens, int) or tokens < 1:
-        return Check("completion", False, "the answer to a chat completion holds no token", _EMPTY)
+        return Check("completion", False, "the answer to a completion holds no token", _EMPTY)
     speed = positive(dig(answer, "timings", "predicted_per_second"))
     timings.update(
         prompt_tokens=positive(dig(answer, "usage", "prompt_tokens")),
@@ -38,10 +38,10 @@ def judge_completion(reply: Reply, timings: dict[str, float | None]) -> Check:
     return Check("completion", True, f"{tokens} tokens" + (f" at {speed:g} tokens/s" if speed else ""))
 
 
-def stream(client: Client, question: Mapping[str, object], timings: dict[str, float | None]) -> Check:
+def stream(client: Client, path: str, question: Mapping[str, object], timings: dict[str, float | None]) -> Check:
     request = {**question, "stream": True, "stream_options": {"include_usage": True}}
     started = time.monotonic()
-    arrivals = ((time.monotonic() - started, data) for data in client.events(CHAT, request))
+    arrivals = ((time.monotonic() - started, data) for data in client.events(path, request))
     return judge_stream(arrivals, timings)
 
 
@@ -87,4 +87,4 @@ def _has_token(choice: Any) -> bool:
     delta = dig(choice, "delta")
     opening = isinstance(delta, dict) and "role" in delta and not any(value for key, value in delta.items() if key != "role")
     says = isinstance(delta, dict) and not opening and any(value is not None for value in delta.values())
-    return says or dig(choice, "finish_reason") is not None
+    return says or dig(choice, "text") is not None or dig(choice, "finish_reason") is not None

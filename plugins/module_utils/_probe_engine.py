@@ -34,4 +34,6 @@ class Engine:
     """The checks of what the server says of itself, with its answer at the door, and what is told of it in the report."""
     question: Callable[[], Mapping[str, object]]
     """What a question needs so that its answer can be timed."""
+    cannot_chat: Callable[[Reply], bool]
+    """Whether the answer to a chat says that the model is none to chat with, and completes texts only."""
     on_gpu: EngineOnGpu

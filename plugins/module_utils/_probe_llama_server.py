@@ -83,5 +83,6 @@ LLAMA_SERVER = Engine(
         "cache_prompt": False,  # the prompt has to be processed, or its speed would not be known
         "ignore_eos": True,  # a model that has said enough would leave too few tokens to time
     },
+    cannot_chat=lambda reply: False,  # it has a template for each model
     on_gpu=LLAMA_SERVER_ON_GPU,
 )

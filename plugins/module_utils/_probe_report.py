@@ -14,8 +14,8 @@ from typing import Any
 
 from ansible_collections.baremetal.llm.plugins.module_utils._check import Check
 
-OK, UNAUTHORIZED, UNAVAILABLE = 200, 401, 503
-CHAT = "/v1/chat/completions"
+OK, BAD_REQUEST, UNAUTHORIZED, UNAVAILABLE = 200, 400, 401, 503
+CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 READ_LOG = "Read the end of its log."
 
 

@@ -17,7 +17,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._check import Check
 from ansible_collections.baremetal.llm.plugins.module_utils._gpu_use import EngineOnGpu
 from ansible_collections.baremetal.llm.plugins.module_utils._http import Client, Reply, RequestError
 from ansible_collections.baremetal.llm.plugins.module_utils._probe_engine import Engine
-from ansible_collections.baremetal.llm.plugins.module_utils._probe_report import OK, Expectation, Report, dig
+from ansible_collections.baremetal.llm.plugins.module_utils._probe_report import BAD_REQUEST, OK, Expectation, Report, dig
 from ansible_collections.baremetal.llm.plugins.module_utils._runner import Runner
 from ansible_collections.baremetal.llm.plugins.module_utils._vllm_failures import telling
 
@@ -132,6 +132,11 @@ def _question() -> Mapping[str, object]:
     }
 
 
+def _cannot_chat(reply: Reply) -> bool:
+    # renderers/hf.py, for a model whose tokenizer has no template of a chat
+    return reply.status == BAD_REQUEST and "chat template" in reply.excerpt()
+
+
 VLLM = Engine(
     door=MODELS,
     open_to_all="/health and /metrics are public",
@@ -140,6 +145,7 @@ VLLM = Engine(
     always_advises=True,
     look=_look,
     question=_question,
+    cannot_chat=_cannot_chat,
     on_gpu=EngineOnGpu(
         without="another process has loaded the model, or none",
         remedy="See that this container is the one that answers, and that its gpus are the asked ones.",

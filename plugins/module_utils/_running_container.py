@@ -26,6 +26,10 @@ _LAST_LINES = 60  # looked at for the last words: a traceback of Python is long
 _LAST_WORDS = 3  # lines that are told
 _SECONDS_BEFORE = 1  # Docker notes the time of a start when the process may have said something already
 
+_CDI_IS_OFF = (
+    "See that CDI is on in /etc/docker/daemon.json (features: {cdi: true}), as the role container_runtime has it; where it is, start the "
+    "container again: before 28.2, Docker starts containers at boot before it knows of CDI"
+)
 # Why Docker itself does not start a container, and what to do then. Of Docker Engine 26 to 29 and what it starts:
 _NOT_STARTED = (
     # daemon/cdi.go, and container-device-interface/pkg/cdi/cache.go
@@ -36,8 +40,7 @@ _NOT_STARTED = (
     # daemon/devices.go, where no driver for that kind of device is registered; before 28.2 not yet, when Docker itself has just started
     (
         r"could not select device driver",
-        "See that CDI is on in /etc/docker/daemon.json (features: {cdi: true}), which the role container_runtime sees to; where it is, "
-        "start the container again: before 28.2, Docker starts containers at boot before it knows of CDI",
+        _CDI_IS_OFF,
     ),
     # daemon/libnetwork/portallocator and the drivers' own
     (r"port is already allocated|address already in use", "Stop what holds that port, or give the service another one"),
@@ -176,19 +179,13 @@ class Container:
         return Sockets(now.ports)
 
     def _logs(self, *options: str, count: int) -> list[str]:
-        lines = first_lines(["docker", "container", "logs", *options, "--", self._name], count, timeout=_TIMEOUT, with_stderr=True)
-        return [_shown(line) for line in lines]
+        return first_lines(["docker", "container", "logs", *options, "--", self._name], count, timeout=_TIMEOUT, with_stderr=True)
 
 
 def last_words(lines: Sequence[str]) -> list[str]:
     """The last lines that are words: not those of a traceback, which only a developer can read, but what it ends with."""
     said = [line.strip() for line in lines if line.strip() and not line.startswith((" ", "\t"))]
     return said[-_LAST_WORDS:]
-
-
-def _shown(line: str) -> str:
-    """What of a line is to be seen on a terminal: a progress bar writes each of its states over the last one."""
-    return line.rstrip("\r").rpartition("\r")[2]
 
 
 def _shortly_before(started: str) -> str:

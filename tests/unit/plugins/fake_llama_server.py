@@ -36,6 +36,7 @@ class FakeLlamaServer:
     completion_status: int = 200
     asked: list[tuple[str, str]] = field(default_factory=list)
     questions: list[dict[str, object]] = field(default_factory=list)
+    cannot_chat: bool = False
 
     engine = "llama_server"
     said = {"/props": "props.json", "/v1/models": "models.json"}
@@ -99,10 +100,13 @@ class FakeLlamaServer:
                     self._send(401, "unauthorized.json")
                 elif self.path in fake.said:
                     self._send(200, fake.said[self.path])
-                elif "messages" not in json.loads(body):
+                elif not {"messages", "prompt"} & json.loads(body).keys():
                     self._send(400, "empty_question.json")
+                elif fake.cannot_chat and "messages" in json.loads(body):
+                    self._send(400, "no_template.json")
                 elif fake._remember(body).get("stream"):
-                    self._stream(fake.change("stream.txt", recorded("stream.txt", fake.engine)))
+                    name = "stream.txt" if "messages" in json.loads(body) else "text_stream.txt"
+                    self._stream(fake.change(name, recorded(name, fake.engine)))
                 else:
                     self._send(fake.completion_status, "completion.json" if fake.completion_status == 200 else "loading.json")
 

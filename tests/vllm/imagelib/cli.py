@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import argparse
 
-from imagelib.build import BASE_IMAGE, VERSION, build_base_image, build_image, collect_release
+from .build import BASE_IMAGE, VERSION, build_base_image, build_image, collect_release
 
 
 def main() -> int:

@@ -10,6 +10,7 @@ with all that the packages depend on, without what only people read; the content
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import sys
@@ -85,8 +86,6 @@ def main() -> None:
             directory.type, directory.mode = tarfile.DIRTYPE, mode
             tar.addfile(directory)
         for name, text in _FILES.items():
-            import io
-
             file = tarfile.TarInfo(name)
             file.size, file.mode = len(text), 0o644
             tar.addfile(file, io.BytesIO(text.encode()))
@@ -97,8 +96,8 @@ def main() -> None:
                 done.add(where)
                 tar.add(path, where, recursive=False)
         for pair in directories:
-            directory, _, where = pair.partition(":")
-            tar.add(directory, where.lstrip("/"), filter=_as_root)
+            source, _, where = pair.partition(":")
+            tar.add(source, where.lstrip("/"), filter=_as_root)
 
 
 def _as_root(entry: tarfile.TarInfo) -> tarfile.TarInfo:

@@ -341,7 +341,7 @@ class TestCompletion:
     def test_an_answer_without_tokens(self, path: tuple[str, ...]) -> None:
         with FakeLlamaServer(api_key=KEY, change=change_json("completion.json", *path, value=0)) as server:
             report = probe(server)
-        assert only_failure(report) == "completion: the answer to a chat completion holds no token"
+        assert only_failure(report) == "completion: the answer to a completion holds no token"
 
     def test_tokens_that_print_nothing_are_tokens(self) -> None:
         change = change_json("completion.json", "choices", 0, "message", "content", value="")
@@ -352,7 +352,7 @@ class TestCompletion:
     def test_a_speed_that_is_none_is_left_out(self, speed: object) -> None:
         timings: dict[str, float | None] = {}
         answer = {"choices": [{}], "usage": {"completion_tokens": 1}, "timings": {"predicted_per_second": speed}}
-        check = _probe_answers.judge_completion(Reply(200, json.dumps(answer).encode()), timings)
+        check = _probe_answers.judge_completion(CHAT, Reply(200, json.dumps(answer).encode()), timings)
         assert (check.ok, check.detail, timings["tokens_per_second"]) == (True, "1 tokens", None)
 
 

@@ -114,6 +114,18 @@ def test_each_question_has_to_be_processed_whole() -> None:
     assert "cache_prompt" not in once
 
 
+def test_a_model_that_cannot_chat_completes_a_text() -> None:
+    with FakeVllm(api_key=KEY, cannot_chat=True) as server:
+        report = probe(server)
+    assert report.healthy, report.failed
+    assert [path for method, path in server.asked if method == "POST"][-3:] == [
+        "/v1/chat/completions",
+        "/v1/completions",
+        "/v1/completions",
+    ]
+    assert report.checks[-1].detail.startswith("3 chunks")
+
+
 class TestHealth:
     def test_no_connection_while_it_loads(self) -> None:
         with FakeVllm() as server:

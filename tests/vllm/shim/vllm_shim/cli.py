@@ -17,12 +17,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from vllm_shim.engine import Engine
-from vllm_shim.log import API_SERVER, ENGINE_CORE, info, traceback, uvicorn
-from vllm_shim.metrics import Metrics
-from vllm_shim.model import GIB, Gpu, Model, StartError, find
-from vllm_shim.options import VERSION, Options
-from vllm_shim.server import ApiServer
+from .engine import Engine
+from .log import API_SERVER, ENGINE_CORE, info, traceback, uvicorn
+from .metrics import Metrics
+from .model import GIB, Gpu, Model, StartError, find
+from .options import VERSION, Options
+from .server import ApiServer
 
 _WATCHDOG_SECONDS = 5.0
 _USAGE_ERROR = 2
@@ -63,10 +63,10 @@ def serve(options: Options) -> int:
     model.check_quantization(options.quantization)
     length = model.length(options.max_model_len)
     _share_memory(options.offload_gib)
+    tokens = Gpu.seen().cache_tokens(model, length, options.utilisation, options.cache_dtype)
     engine = Engine(Path(os.environ.get("SHIM_HOME", "/opt/vllm-shim")), length, options.max_num_seqs)
     try:
         engine.wait_until_loaded()
-        tokens = Gpu.seen().cache_tokens(model, length, options.utilisation, options.cache_dtype)
         said = f"GPU KV cache size: {tokens:,} tokens, Maximum concurrency for {length:,} tokens per request: {tokens / length:.2f}x"
         info("kv_cache_utils.py:1147", said, ENGINE_CORE)
         cache = {

@@ -12,8 +12,8 @@ import subprocess
 import time
 from pathlib import Path
 
-from vllm_shim.log import ENGINE_CORE, info
-from vllm_shim.model import StartError
+from .log import ENGINE_CORE, info
+from .model import StartError
 
 _SECONDS_TO_LOAD = 60.0
 _SLOTS = 4

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from vllm_shim.engine import Engine
-from vllm_shim.log import uvicorn
-from vllm_shim.metrics import Metrics
-from vllm_shim.options import Options
+from .engine import Engine
+from .log import uvicorn
+from .metrics import Metrics
+from .options import Options
 
 _GUARDED = ("/v1", "/v2", "/inference", "/cohere")
 _CHAT, _COMPLETIONS = "/v1/chat/completions", "/v1/completions"
