@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A registry of container images on this machine, as far as asking for the digest of a tag goes: no layer can be pulled from it.
 
-It answers as the reference implementation does, and asks for a token as public registries do, whether or not who comes has a login.
+It answers as the reference implementation (distribution 2.8.2) does, which knows no index for who does not say that it takes one. And it
+asks for a token as public registries do, whether or not who comes has a login.
 """
 
 from __future__ import annotations
@@ -92,11 +93,12 @@ class Registry:
         elif not self._allows(authorization):
             self._challenge(request, "/".join(parts[2:-2]))
         elif ("/".join(parts[2:-2]), parts[-1]) not in self.manifests:
-            self._send(request, 404, b'{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}')
+            self._unknown(request)
         else:
             kind, content = self.manifests["/".join(parts[2:-2]), parts[-1]]
-            # A client that does not say that it takes an index gets what is in the place of one, as with real registries.
-            kind = kind if kind in headers.get("Accept", "") else "application/vnd.docker.distribution.manifest.v1+prettyjws"
+            if kind not in headers.get("Accept", ""):
+                self._unknown(request)
+                return
             digest = {"Docker-Content-Digest": f"sha256:{hashlib.sha256(content).hexdigest()}"} if self.tells_digest else {}
             self._send(request, 200, content, {"Content-Type": kind, **digest})
 
@@ -105,6 +107,9 @@ class Registry:
             self._send(request, 401, b'{"details":"incorrect username or password"}')
         else:
             self._send(request, 200, json.dumps({"token": f"for-{query['scope'][0].replace(':', '-')}"}).encode())
+
+    def _unknown(self, request: BaseHTTPRequestHandler) -> None:
+        self._send(request, 404, b'{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}')
 
     def _challenge(self, request: BaseHTTPRequestHandler, repository: str) -> None:
         realm = f'Bearer realm="http://{self.name}/token",service="registry.test",scope="repository:{repository}:pull"'

@@ -164,7 +164,7 @@ kv_cache_tokens:
       O(baremetal.llm.inference_probe#module:expect) takes it.
   returned: always
   type: dict
-  sample: {"mistral": {"low": 110544, "high": 124160}}
+  sample: {"mistral": {"low": 115104, "high": 123552}}
 msg:
   description: All errors, one a line.
   returned: when it fails

@@ -21,7 +21,8 @@ from ansible_collections.baremetal.llm.plugins.module_utils._hub_file import Hub
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_listing import look
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_names import is_commit
 from ansible_collections.baremetal.llm.plugins.module_utils._memory_snapshot import read_snapshot
-from ansible_collections.baremetal.llm.plugins.module_utils._vllm_files import CONFIG, VLLM_MISTRAL, members
+from ansible_collections.baremetal.llm.plugins.module_utils._mistral_params import as_config
+from ansible_collections.baremetal.llm.plugins.module_utils._vllm_files import CONFIG, MISTRAL_CONFIG, VLLM_MISTRAL, members
 
 _LARGEST_CONFIG = 8 << 20  # bytes
 
@@ -98,19 +99,23 @@ class HubHeaders:
                 return self.of_whole(repo_id, repo.commit, kind)
         listing = look(repo)
         sizes = {file.path: file.size for file in listing.files}
-        files = [{"path": name, "size": sizes[name]} for name in members(kind, sizes, f"{repo_id} at {revision}")]
-        found = {"config": _config(repo, sizes), "files": files, "commit": listing.commit}
+        names = members(kind, sizes, f"{repo_id} at {revision}")
+        files = [{"path": name, "size": sizes[name]} for name in names]
+        found = {
+            "config": _config(repo, MISTRAL_CONFIG if MISTRAL_CONFIG in names else CONFIG, sizes),
+            "files": files,
+            "commit": listing.commit,
+        }
         self.cache.put(found, self.endpoint, repo_id, listing.commit, kind)
         return found
 
 
-def _config(repo: HubRepo, sizes: Mapping[str, int]) -> Any:
-    """The configuration of Hugging Face's format, which a model in another one may lack."""
-    if CONFIG not in sizes:
-        return None
-    with repo.open(CONFIG) as file:
-        read = file.read(0, min(sizes[CONFIG], _LARGEST_CONFIG))
+def _config(repo: HubRepo, name: str, sizes: Mapping[str, int]) -> Any:
+    """In the words of Hugging Face's format."""
+    with repo.open(name) as file:
+        read = file.read(0, min(sizes[name], _LARGEST_CONFIG))
     try:
-        return json.loads(read)
+        config = json.loads(read)
     except ValueError:
-        raise UserError(f"{repo.label(CONFIG)} is not JSON; take another revision or model") from None
+        raise UserError(f"{repo.label(name)} is not JSON; take another revision or model") from None
+    return as_config(config) if name == MISTRAL_CONFIG and isinstance(config, dict) else config

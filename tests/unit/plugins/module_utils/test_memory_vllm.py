@@ -229,6 +229,13 @@ def test_a_directory_tells_its_configuration_and_its_weights(tmp_path: Path) -> 
     assert sum(file["size"] for file in by_size["files"]) == 1500
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(MISTRAL_AWQ["index"]), "utf-8")
     assert plan(22.5, read_snapshot(str(tmp_path)))["gpus"][0]["weights_mib"] == 3994
+    # The same weights once more, in Mistral's own format, count where they are asked for.
+    (tmp_path / "consolidated.safetensors").write_bytes(b"x" * 1400)
+    (tmp_path / "params.json").write_text(json.dumps({"dim": 8, "n_layers": 1}), "utf-8")
+    assert read_snapshot(str(tmp_path))["config"] == CONFIG and len(read_snapshot(str(tmp_path))["files"]) == 2
+    own = read_snapshot(str(tmp_path), mistral=True)
+    assert own["files"] == [{"path": "consolidated.safetensors", "size": 1400}] and "index" not in own
+    assert own["config"]["hidden_size"] == 8 and own["config"]["num_hidden_layers"] == 1
 
 
 @pytest.mark.parametrize("content", [None, "{"])

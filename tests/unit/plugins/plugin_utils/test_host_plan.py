@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ from ansible_collections.baremetal.llm.plugins.plugin_utils._model_headers impor
 from ansible_collections.baremetal.llm.plugins.plugin_utils._services import planned_service
 from ansible_collections.baremetal.llm.tests import model_blueprints as models
 from ansible_collections.baremetal.llm.tests.example_hub import MISTRAL_AWQ, example_hub, whole_repositories
+from ansible_collections.baremetal.llm.tests.hub.hublib.repository import Content
 from ansible_collections.baremetal.llm.tests.hub.hublib.server import Hub
 
 A10 = {"index": 0, "name": "NVIDIA A10", "memory_mib": 23028, "uuid": "GPU-1", "compute_capability": "8.6"}
@@ -275,6 +279,36 @@ def test_a_repository_that_is_still_to_be_fetched(tmp_path: Path, hub: Hub) -> N
     pinned = mistral(model={"repo_id": MISTRAL_AWQ, "revision": model["revision"]})
     assert Planner(tmp_path, pinned, gpus=[A10], endpoint=hub.endpoint).plan.entry("h", [], None)["services"] == entry["services"]
     assert len(hub.requests) == asked
+
+
+def test_a_repository_that_is_locked_and_there(tmp_path: Path, directory: Path) -> None:
+    commit = "0123456789" * 4
+    snapshot = tmp_path / "hub" / "models--solidrust--Mistral-7B-Instruct-v0.3-AWQ" / "snapshots" / commit
+    snapshot.parent.mkdir(parents=True)
+    (directory / "README.md").unlink()
+    (directory / ".gitattributes").unlink()
+    directory.rename(snapshot)
+    # The lock has a file of another service as well.
+    locked = [{"path": path.name, "size": path.stat().st_size, "sha256": "0" * 64} for path in sorted(snapshot.iterdir())]
+    locked.append({"path": "model-q4_k_m.gguf", "size": 1, "sha256": "0" * 64})
+    planner = Planner(tmp_path, mistral(), gpus=[A10], locked={"mistral": {"expected": {"commit": commit, "files": locked}}})
+    entry = planner.plan.entry("h", [], planner.seen())
+    assert entry["services"][0]["fits"] and entry["models"][0]["revision"] == commit
+    assert [(file["path"], file["present"]) for file in entry["models"][0]["files"]] == [(name, True) for name in READ]
+
+
+def test_a_repository_in_the_format_of_mistral(tmp_path: Path, hub: Hub) -> None:
+    # What mistralai/Mistral-7B-Instruct-v0.3 says of itself in params.json.
+    params = {"dim": 4096, "n_layers": 32, "head_dim": 128, "hidden_dim": 14336, "n_heads": 32, "n_kv_heads": 8, "vocab_size": 32768}
+    weights = tmp_path / "consolidated.safetensors"
+    weights.touch()
+    os.truncate(weights, 14_496_078_512)
+    content = Content(weights, hashlib.sha256(b"claimed").hexdigest())
+    hub.by_name[MISTRAL_AWQ].commit({"params.json": json.dumps(params).encode(), weights.name: content, "tekken.json": b"{}"})
+    for options in ({}, {"config_format": "mistral", "load_format": "mistral"}):
+        planner = Planner(tmp_path, mistral(options=options), gpus=[A10], endpoint=hub.endpoint)
+        planned = planner.plan.entry("h", [], None)["services"][0]["plan"]
+        assert planned["kv_bytes_per_token"] == 131072 and planned["gpus"][0]["weights_mib"] == 13825
 
 
 def test_a_repository_without_what_vllm_reads(tmp_path: Path, hub: Hub) -> None:
