@@ -124,7 +124,8 @@ def project_name(name: str) -> str:
 def render(launch: Launch, identity: Identity, places: Places, *, compose: Version, cdi: CdiAccess | None) -> str:
     """The text of the file. The same arguments give the same text, so a difference is a change."""
     container = launch.container
-    assert container is not None  # an engine that Compose runs says what it needs
+    if container is None:
+        raise TypeError("an engine that Compose is to run has to say what it needs of its container")
     project = project_name(launch.service.name)
     head = [
         *_comment(_origin(launch, container, places)),

@@ -60,7 +60,7 @@ class Answer:
             raise BrokenAnswerError("no_tokens", "the answer holds no token")
 
     def _event(self, line: bytearray, now: float) -> None:
-        name, _, data = line.partition(b":")
+        name, _colon, data = line.partition(b":")
         if name == b"error":
             raise BrokenAnswerError("stream_error", _excerpt(data))
         if name != b"data":

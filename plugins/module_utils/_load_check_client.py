@@ -16,6 +16,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import cast
 
 from ansible_collections.baremetal.llm.plugins.module_utils._http import Server, check_key, tls_context
 from ansible_collections.baremetal.llm.plugins.module_utils._listeners import endpoint
@@ -88,7 +89,9 @@ class Caller:
 
     async def connect(self) -> Connection:
         loop = asyncio.get_running_loop()
-        _, connection = await loop.create_connection(Connection, self._address, self._port, ssl=self._tls, server_hostname=self._name)
+        _transport, connection = await loop.create_connection(
+            Connection, self._address, self._port, ssl=self._tls, server_hostname=self._name
+        )
         return connection
 
 
@@ -121,8 +124,7 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # of a connection over TCP it always is one
 
     def data_received(self, data: bytes) -> None:
         now = clock()
@@ -221,7 +223,8 @@ async def _connected(caller: Caller) -> Connection:
 def _limit(seconds: float) -> Iterator[None]:
     """End what is awaited in here after so many seconds, all of it together."""
     task = asyncio.current_task()
-    assert task is not None
+    if task is None:
+        raise RuntimeError("a limit is for what runs in a task")
     expired = False
 
     def expire() -> None:

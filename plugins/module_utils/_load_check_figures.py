@@ -161,7 +161,7 @@ def _gaps(arrivals: Sequence[float]) -> Iterator[float]:
     """From one event to the next. Those that came at once share the time since the one before: none of them took no time."""
     before: float | None = None
     for now, together in itertools.groupby(arrivals):
-        count = sum(1 for _ in together)
+        count = sum(1 for _event in together)
         if before is not None:
             yield from itertools.repeat((now - before) / count, count)
         before = now

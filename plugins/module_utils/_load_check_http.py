@@ -74,7 +74,7 @@ class IncomingResponse:
         if words[1].startswith("1"):  # "100 Continue": the answer itself is still to come
             return True
         self.status = int(words[1])
-        headers = {name.strip().lower(): value.strip().lower() for name, _, value in (line.partition(":") for line in lines)}
+        headers = {name.strip().lower(): value.strip().lower() for name, _colon, value in (line.partition(":") for line in lines)}
         keeps = headers.get("connection", "")
         self.reusable = "keep-alive" in keeps if words[0] == "HTTP/1.0" else "close" not in keeps
         self._measure(headers)

@@ -292,7 +292,7 @@ def directory() -> Path:
     """What is only there while something runs; each user has their own."""
     if os.geteuid() == 0:
         return Path("/run/baremetal.llm")
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "baremetal.llm"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "baremetal.llm"
 
 
 def progress_file(base_url: str) -> Path:
