@@ -38,6 +38,8 @@ def rows_of(variables: Mapping[str, Any]) -> list[Row]:
     for written in _results(variables, "__inference_written", "base_url"):
         proof = proofs.get(_name(written), {})
         expected = written.get("expect") or {}
+        # What an earlier play started stays registered when this one has nothing to start.
+        due = written.get("restart_required") or written.get("daemon_reload_required") or not written.get("enabled")
         rows.append(
             Row(
                 host=variables["inventory_hostname"],
@@ -50,7 +52,7 @@ def rows_of(variables: Mapping[str, Any]) -> list[Row]:
                     *(["release"] if build.get("changed") and not _image(written) else []),
                     *(["configuration"] if written.get("changed") else []),
                     *(["container"] if "project" in written and written.get("restart_required") else []),
-                    *(verb for verb in ("enabled", "started", "restarted") if written.get("unit") in units.get(verb, ())),
+                    *(verb for verb in ("enabled", "started", "restarted") if due and written.get("unit") in units.get(verb, ())),
                 ],
             )
         )

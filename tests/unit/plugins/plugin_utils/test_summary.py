@@ -13,6 +13,9 @@ WRITTEN = {
     "item": "chat",
     "unit": "inference-chat.service",
     "changed": True,
+    "enabled": True,
+    "restart_required": True,
+    "daemon_reload_required": True,
     "base_url": "http://127.0.0.1:8080",
     "expect": {"alias": "chat", "n_ctx": 1024, "slots": 2, "listen": ["0.0.0.0:8080"]},
 }
