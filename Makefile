@@ -139,6 +139,7 @@ bench: setup-dev setup-range ## the figures of benchmarks/: site.yml on the demo
 	python benchmarks/hf_model.py
 	python benchmarks/llama_build.py
 	python benchmarks/gpu_host.py
+	python benchmarks/vllm_host.py
 	python benchmarks/driver_upgrade.py
 	python benchmarks/gguf_info.py
 	python benchmarks/plan.py

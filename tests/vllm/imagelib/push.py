@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the baremetal.llm contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs on a host of the range: puts a root file system, a tar on standard input, into a registry as an image of one layer. No Docker is needed.
+"""Runs on a host of the range, and needs no Docker: puts a root file system, a tar on standard input, into a registry as an image.
 
     python3 push.py REGISTRY/NAME:TAG INSTRUCTION…
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import io
 import json
 import platform
 import sys
@@ -59,20 +60,19 @@ class Registry:
 
     def blob(self, kind: str, content: t.IO[bytes]) -> dict[str, t.Any]:
         """Have it there; how a manifest speaks of it."""
-        digest, size = hashlib.file_digest(content, "sha256").hexdigest(), content.tell()
+        content.seek(0)
+        sums = hashlib.sha256()
+        while chunk := content.read(2**20):
+            sums.update(chunk)
+        digest, size = sums.hexdigest(), content.tell()
         content.seek(0)
         if self.ask("HEAD", f"{self._path}/blobs/sha256:{digest}").status == 404:
             place = self.ask("POST", f"{self._path}/blobs/uploads/", Content_Length="0").headers["Location"]
             place = place.partition("/v2/")[2]
-            self.ask("PUT", f"/v2/{place}&digest=sha256:{digest}", content, Content_Length=str(size), Content_Type="application/octet-stream")
+            self.ask(
+                "PUT", f"/v2/{place}&digest=sha256:{digest}", content, Content_Length=str(size), Content_Type="application/octet-stream"
+            )
         return {"mediaType": kind, "digest": f"sha256:{digest}", "size": size}
-
-
-def in_a_file(content: bytes) -> t.IO[bytes]:
-    file = tempfile.TemporaryFile()
-    file.write(content)
-    file.seek(0)
-    return file
 
 
 def main() -> None:
@@ -83,7 +83,6 @@ def main() -> None:
     with tempfile.TemporaryFile() as layer:
         while chunk := sys.stdin.buffer.read(2**20):
             layer.write(chunk)
-        layer.seek(0)
         layers = [registry.blob(_LAYER, layer)]
     machine = platform.machine()
     described = {
@@ -92,7 +91,7 @@ def main() -> None:
         "config": config(instructions),
         "rootfs": {"type": "layers", "diff_ids": [layers[0]["digest"]]},
     }
-    kept = registry.blob(_CONFIG, in_a_file(json.dumps(described).encode()))
+    kept = registry.blob(_CONFIG, io.BytesIO(json.dumps(described).encode()))
     manifest = json.dumps({"schemaVersion": 2, "mediaType": _MANIFEST, "config": kept, "layers": layers}).encode()
     registry.ask("PUT", f"/v2/{repository}/manifests/{tag}", manifest, Content_Type=_MANIFEST)
     print(f"sha256:{hashlib.sha256(manifest).hexdigest()}")

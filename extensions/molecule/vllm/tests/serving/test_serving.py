@@ -66,7 +66,7 @@ def test_the_options_of_the_class_are_those_that_it_runs_with(container: dict[st
         "--max-num-seqs": "32",
         "--api-server-count": "4",
         "--kv-offloading-size": "8",
-        "--shutdown-timeout": "60",
+        "--shutdown-timeout": "30",
     }.items():
         assert words[words.index(option) + 1] == value, words
     assert "--enable-prefix-caching" in words
