@@ -25,7 +25,7 @@ COMMANDS = ROOT / "tests" / "unit" / "plugins" / "fixtures" / "vllm" / "docker_r
 RESOURCES = {"memory": "14GiB", "shm_size": "10GiB", "ulimits": {"nofile": 4096}}
 # Models on the host: any, and that of the guide.
 DIRECTORIES = ("/opt/models/mistral", "/opt/models/solidrust-mistral-7b-instruct-v0.3-awq")
-EXISTING = {"container_runtime_source": "existing"}
+EXISTING = {"container_runtime_source": "existing", "container_runtime_gpus": False}
 
 
 def configured(**options: t.Any) -> dict[str, t.Any]:
