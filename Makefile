@@ -9,6 +9,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 MODEL := .cache/quickstart/quickstart-tiny.gguf
+# What the roles use of other collections, for services in containers.
+COLLECTIONS := community.docker
 
 # Wheels only, each with its locked checksum; -qq because pip repeats itself for each index that lacks a package.
 PIP_INSTALL := $(BIN)/pip install -qq --disable-pip-version-check --require-hashes --only-binary :all: -r
@@ -20,7 +22,7 @@ help: ## this list
 ##### set-up: quick when nothing changed, since each step leaves a stamp that is older than nothing it was made from #####
 
 .PHONY: setup setup-range setup-dev
-setup: $(VENV)/runtime.stamp $(MODEL) ## what the playbooks need: Ansible in .venv, and the quickstart's tiny model
+setup: $(VENV)/runtime.stamp $(VENV)/collections.stamp $(MODEL) ## what the playbooks need: Ansible in .venv, and the quickstart's tiny model
 
 setup-dev: setup $(VENV)/dev.stamp ## what the tests need on top
 
@@ -40,6 +42,15 @@ $(VENV)/runtime.stamp: requirements/runtime.txt
 	@echo ../../../collections >"$$(echo $(VENV)/lib/python3.*/site-packages)/baremetal-llm.pth"
 	@touch $@
 
+# The one wheel is checked and not installed: all that it depends on is there, and so little of it is wanted.
+$(VENV)/collections.stamp: requirements/collections.txt tools/unpack_collections.py $(VENV)/runtime.stamp
+	@awk '/^[^ #]/ {wanted = /^ansible==/} wanted' requirements/collections.txt >$(VENV)/collections.txt
+	@rm -rf $(VENV)/wheels
+	@$(BIN)/pip download -qq --disable-pip-version-check --require-hashes --only-binary :all: --no-deps --dest $(VENV)/wheels -r $(VENV)/collections.txt
+	@$(BIN)/python tools/unpack_collections.py $(VENV)/wheels/ansible-*.whl $(VENV)/collections $(COLLECTIONS)
+	@rm -rf $(VENV)/wheels $(VENV)/collections.txt
+	@touch $@
+
 $(VENV)/dev.stamp: requirements/dev.txt $(VENV)/runtime.stamp
 	@echo "Adding the test tools to $(VENV)"
 	@$(PIP_INSTALL) requirements/dev.txt
@@ -51,7 +62,8 @@ $(MODEL): tools/tiny_gguf.py $(VENV)/runtime.stamp
 
 .PHONY: lock
 lock: $(VENV)/dev.stamp ## lock requirements/*.in again (LOCK=--upgrade for newer versions), against the package index alone
-	@for name in requirements/runtime requirements/dev tests/hub/clients/0.36.2 tests/hub/clients/1.33.0; do \
+	@for name in requirements/runtime requirements/collections requirements/dev tests/hub/clients/0.36.2 tests/hub/clients/1.33.0 \
+	  tests/vllm/requirements; do \
 	  (cd $$(dirname $$name) && name=$$(basename $$name) && \
 	  env -u PIP_FIND_LINKS -u PIP_EXTRA_INDEX_URL PIP_CONFIG_FILE=/dev/null CUSTOM_COMPILE_COMMAND="make lock" \
 	  $(CURDIR)/$(BIN)/pip-compile $(LOCK) --quiet --generate-hashes --allow-unsafe --strip-extras \
@@ -103,9 +115,10 @@ demo: setup setup-range ## the main job: a disposable host, llama.cpp built on i
 demo-down: ## remove the demo's host
 	@tools/demo down
 
-molecule: setup-dev setup-range ## the life of the quickstart host, on Debian 12 and 13; leaves the snapshot that `integration` boots from
+molecule: setup-dev setup-range ## the life of the quickstart host, on Debian 12 and 13, which leaves the snapshot that `integration` boots from; then that of a vLLM box
 	$(MOLECULE) destroy --scenario-name quickstart
 	$(MOLECULE) test --scenario-name quickstart --no-command-borders
+	$(MOLECULE) test --scenario-name vllm --no-command-borders
 
 integration: setup-dev setup-range ## pytest tests/integration: faults, bad input, secrets, on hosts booted from that snapshot; two files at a time
 	@tools/need g++=g++ cmake=cmake ninja=ninja-build ccache=ccache git=git pip3=python3-pip chromium=chromium
@@ -120,15 +133,17 @@ test-cuda: setup-dev setup-range ## all of llama.cpp compiled for the GPU of eac
 test-gpu: setup-dev ## on a machine with a GPU, after site.yml: what llama.cpp holds there beside the plan, and the proof that a service uses it
 	python -m pytest tests/gpu
 
-bench: setup-dev setup-range ## the figures of benchmarks/: site.yml on the demo's host, a model and its header, two compiles of llama.cpp, a GPU host, a driver upgrade, a plan
+bench: setup-dev setup-range ## the figures of benchmarks/: site.yml on the demo's host, a model and its header, two compiles of llama.cpp, a GPU host, a driver upgrade, a plan, the load check itself
 	@tools/need g++=g++ cmake=cmake ninja=ninja-build ccache=ccache pip3=python3-pip strace=strace
 	benchmarks/site.py
 	python benchmarks/hf_model.py
 	python benchmarks/llama_build.py
 	python benchmarks/gpu_host.py
+	python benchmarks/vllm_host.py
 	python benchmarks/driver_upgrade.py
 	python benchmarks/gguf_info.py
 	python benchmarks/plan.py
+	python benchmarks/load_check.py
 
 ##### clean-up #####
 

@@ -13,6 +13,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
+import json
+import os
 import tempfile
 import threading
 import typing as t
@@ -23,6 +25,55 @@ from ansible_collections.baremetal.llm.tests.hub.hublib.repository import Conten
 from ansible_collections.baremetal.llm.tests.hub.hublib.server import Hub
 
 from .host_classes import A10, RTX5090
+
+MISTRAL_AWQ = "solidrust/Mistral-7B-Instruct-v0.3-AWQ"
+_MISTRAL_CONFIG = {
+    "architectures": ["MistralForCausalLM"],
+    "attention_dropout": 0.0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "head_dim": 128,
+    "hidden_act": "silu",
+    "hidden_size": 4096,
+    "initializer_range": 0.02,
+    "intermediate_size": 14336,
+    "max_position_embeddings": 32768,
+    "model_type": "mistral",
+    "num_attention_heads": 32,
+    "num_hidden_layers": 32,
+    "num_key_value_heads": 8,
+    "quantization_config": {"bits": 4, "group_size": 128, "quant_method": "awq", "version": "gemm", "zero_point": True},
+    "rms_norm_eps": 1e-05,
+    "rope_theta": 1000000.0,
+    "sliding_window": None,
+    "tie_word_embeddings": False,
+    "torch_dtype": "float16",
+    "use_cache": True,
+    "vocab_size": 32768,
+}
+
+
+def _awq_bytes(config: t.Mapping[str, t.Any]) -> int:
+    """What the tensors take: linear layers in 4 bits, with a scale (16 bits) and a zero (4 bits) for each group; the rest in 16 bits."""
+    hidden, kv_width = config["hidden_size"], config["num_key_value_heads"] * config["head_dim"]
+    linear = config["num_hidden_layers"] * hidden * (2 * hidden + 2 * kv_width + 3 * config["intermediate_size"])
+    norms = (2 * config["num_hidden_layers"] + 1) * hidden
+    group: int = config["quantization_config"]["group_size"]
+    return linear // 2 + linear // group * 5 // 2 + 2 * (norms + 2 * config["vocab_size"] * hidden)
+
+
+def whole_repositories(directory: Path) -> dict[str, dict[str, Content]]:
+    """Those that vLLM takes as a whole, with their files. What only the engine would read is not what it is called."""
+    weights = directory / "model.safetensors"
+    weights.touch()
+    os.truncate(weights, _awq_bytes(_MISTRAL_CONFIG))
+    small = dict.fromkeys(("generation_config.json", "special_tokens_map.json", "tokenizer.json", "tokenizer_config.json"), b"{}\n")
+    texts = {**small, ".gitattributes": b"*.safetensors filter=lfs\n", "README.md": b"# Mistral\n", "tokenizer.model": b"SentencePiece\n"}
+    files = {
+        "config.json": Content(json.dumps(_MISTRAL_CONFIG, indent=2).encode()),
+        **{name: Content(text) for name, text in texts.items()},
+    }
+    return {MISTRAL_AWQ: {**files, weights.name: Content(weights, hashlib.sha256(weights.name.encode()).hexdigest())}}
 
 
 def blueprints() -> dict[str, dict[str, models.Blueprint]]:
@@ -37,7 +88,10 @@ def blueprints() -> dict[str, dict[str, models.Blueprint]]:
 @contextlib.contextmanager
 def example_hub(directory: Path, port: int = 0, address: str = "127.0.0.1") -> t.Iterator[Hub]:
     """Files are written below the directory. No one is to download them, so nobody reads their gigabytes for a checksum."""
-    with Hub([Repository(repo_id) for repo_id in blueprints()], port=port, address=address) as hub:
+    whole = whole_repositories(directory)
+    with Hub([Repository(repo_id) for repo_id in (*blueprints(), *whole)], port=port, address=address) as hub:
+        for repo_id, contents in whole.items():
+            hub.by_name[repo_id].commit(contents)
         for repo_id, files in blueprints().items():
             place = directory / repo_id
             place.mkdir(parents=True)

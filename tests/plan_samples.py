@@ -172,11 +172,16 @@ def vllm() -> dict[str, t.Any]:
                 "gpus": ["0"],
                 "fits": True,
                 "plan": plan(
-                    share(24564, 3959, 0, 16650, 904, 992, driver_mib=496),
+                    share(24564, 3959, 0, 16650, 904, 992, driver_mib=496, claim_mib=22111),
                     kv_bytes_per_token=131072,
                     tokens_per_slot=32768,
                     slots=256,
-                    capacity={"kv_cache_tokens": 133200, "sequences_of_full_length": 4.07},
+                    capacity={
+                        "kv_cache_tokens": 133200,
+                        "kv_cache_tokens_low": 124880,
+                        "kv_cache_tokens_high": 138640,
+                        "sequences_of_full_length": 4.07,
+                    },
                 ),
             },
             {
@@ -186,7 +191,7 @@ def vllm() -> dict[str, t.Any]:
                 "gpus": ["0"],
                 "fits": True,
                 "plan": plan(
-                    share(24564, 2382, 0, 2304, 301, 996, driver_mib=496),
+                    share(24564, 2382, 0, 2304, 301, 996, driver_mib=496, claim_mib=0),
                     kv_bytes_per_token=147456,
                     tokens_per_slot=16384,
                     slots=1,

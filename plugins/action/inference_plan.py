@@ -62,6 +62,7 @@ class ActionModule(ActionBase):
             "plan": entry,
             "models_due": plan.models_due(seen),
             "gpu_memory_mib": plan.gpu_memory_mib(entry),
+            "kv_cache_tokens": plan.kv_cache_tokens(entry),
         }
         if not params["fail_on_errors"]:
             return told

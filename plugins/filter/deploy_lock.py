@@ -9,7 +9,12 @@ from typing import Any
 
 from ansible_collections.baremetal.llm.plugins.module_utils._deploy_lock import DeployLock
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
-from ansible_collections.baremetal.llm.plugins.module_utils._lock_applied import applied_models, applied_services, applied_source
+from ansible_collections.baremetal.llm.plugins.module_utils._lock_applied import (
+    applied_base_image,
+    applied_models,
+    applied_services,
+    applied_source,
+)
 from ansible_collections.baremetal.llm.plugins.module_utils._lock_wanted import lock_problems, parse_wanted
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, error
 from ansible_collections.baremetal.llm.plugins.plugin_utils._lock_file import read_lock
@@ -28,6 +33,7 @@ def deploy_lock(text: str | None, wanted: Mapping[str, Any], name: str = "deploy
         "problems": [problem.as_dict() for problem in problems],
         "models": applied_models(known, wanted),
         "services": applied_services(known, wanted),
+        "base_image": applied_base_image(known, wanted),
         "llama_cpp_source": applied_source(known, wanted.get("llama_cpp_source")),
         "lock": known.as_dict() if lock else {},
     }

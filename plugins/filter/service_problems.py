@@ -6,7 +6,8 @@ from __future__ import annotations
 import typing as t
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.baremetal.llm.plugins.module_utils._llama_server_options import static_problems
+from ansible_collections.baremetal.llm.plugins.module_utils import _llama_server_options as llama_server
+from ansible_collections.baremetal.llm.plugins.module_utils import _vllm_options as vllm
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, error
 from ansible_collections.baremetal.llm.plugins.module_utils._service import Service, list_problems
 from ansible_collections.baremetal.llm.plugins.module_utils._service_gpus import gpu_problems
@@ -16,8 +17,15 @@ from ansible_collections.baremetal.llm.plugins.plugin_utils._services import wit
 def service_problems(
     services: t.Any, ignore: t.Sequence[str] = (), gpus: t.Sequence[t.Mapping[str, t.Any]] | None = None
 ) -> list[dict[str, str]]:
+    seen: list[Service] = []
+
     def engine_problems(service: Service) -> t.Iterator[Problem]:
-        yield from static_problems(service)
+        if service.engine == "vllm":
+            yield from vllm.static_problems(service)
+            yield from vllm.shared_gpu_problems(service, seen)
+        else:
+            yield from llama_server.static_problems(service)
+        seen.append(service)
         if gpus is not None:
             yield from gpu_problems(service, gpus)
 

@@ -93,15 +93,18 @@ def run(
     return Completed(command, process.returncode, stdout, stderr)
 
 
-def first_lines(argv: Sequence[str], count: int, *, timeout: float) -> list[str]:
-    """The first lines that a program prints, which is ended after them or after ``timeout`` seconds; none where it is not there."""
+def first_lines(argv: Sequence[str], count: int, *, timeout: float, with_stderr: bool = False) -> list[str]:
+    """The first lines that a program prints, which is ended after them or after ``timeout`` seconds; none where it is not there.
+
+    ``with_stderr``: on both of its outputs, in the order in which it wrote them.
+    """
     try:
         process = subprocess.Popen(
             tuple(argv),
             env=c_locale(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.STDOUT if with_stderr else subprocess.DEVNULL,
             encoding="utf-8",
             errors="replace",
         )

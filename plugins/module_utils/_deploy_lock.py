@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.baremetal.llm.plugins.module_utils._command import without_credentials
@@ -24,6 +24,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._hub_names import (
     is_sha256,
     parse_lock,
 )
+from ansible_collections.baremetal.llm.plugins.module_utils._image import DEFAULT_TAG, Image, is_digest, parse_image
 from ansible_collections.baremetal.llm.plugins.module_utils._source import Source
 
 FORMAT = 1
@@ -33,7 +34,7 @@ HEADER = """\
 """
 
 WRITE_ANEW = "restore the file from version control, or remove it and run playbooks/lock.yml"
-_SECTIONS = ("lock", "cuda_toolkits", "llama_cpp", "models", "nvidia_drivers")
+_SECTIONS = ("lock", "cuda_toolkits", "images", "llama_cpp", "models", "nvidia_drivers")
 # What each kind of source is found under, the first of these that is there, and what settles it.
 _PLACES = {"git": ("repo",), "pypi": ("name",), "archive": ("url", "path"), "prebuilt": ("url", "path")}
 _DIGESTS = {"git": "commit", "pypi": "sha256", "archive": "sha256", "prebuilt": "sha256"}
@@ -42,6 +43,11 @@ _DIGESTS = {"git": "commit", "pypi": "sha256", "archive": "sha256", "prebuilt": 
 def model_key(repo_id: str, revision: str | None = None) -> str:
     """How the lock names a model: as the inventory asks for it."""
     return f"{repo_id}@{revision or DEFAULT_REVISION}"
+
+
+def image_key(image: Image) -> str:
+    """How the lock names an image: as the inventory does, with the tag that Docker takes where there is none."""
+    return f"{image.name}:{image.tag or DEFAULT_TAG}"
 
 
 @dataclass(frozen=True)
@@ -92,6 +98,8 @@ class DeployLock:
     llama_cpp: tuple[LockedSource, ...] = ()
     cuda_toolkits: tuple[str, ...] = ()
     nvidia_drivers: tuple[str, ...] = ()
+    images: Mapping[str, str] = field(default_factory=dict)
+    """Digests by the names of images."""
 
     def lookup(self, repo_id: str, revision: str | None = None) -> LockedModel | None:
         entry = self.models.get(model_key(repo_id, revision))
@@ -100,10 +108,16 @@ class DeployLock:
     def lookup_source(self, source: Source) -> LockedSource | None:
         return next((locked for locked in self.llama_cpp if locked.is_of(source)), None)
 
+    def settle_image(self, image: Image) -> Image:
+        """With its digest, where it has none of its own and is locked. The tag stays, for people."""
+        digest = self.images.get(image_key(image))
+        return image if image.digest or digest is None else replace(image, tag=image.tag or DEFAULT_TAG, digest=digest)
+
     def as_dict(self) -> dict[str, Any]:
         """What the file says. Everything is sorted, and what there is none of is left out."""
         sections = {
             "cuda_toolkits": sorted(self.cuda_toolkits),
+            "images": {key: self.images[key] for key in sorted(self.images)},
             "llama_cpp": [source.as_dict() for source in sorted(self.llama_cpp)],
             "models": {key: self.models[key].as_dict() for key in sorted(self.models)},
             "nvidia_drivers": sorted(self.nvidia_drivers),
@@ -134,7 +148,9 @@ def parse(raw: object, name: str) -> DeployLock:
         raise UserError(f"{name}: lock: {top.get('lock')!r} is not the format {FORMAT} that is known here; {remedy}")
     _known_keys(name, top, _SECTIONS)
     models = _mapping(f"{name}: models", top.get("models") or {})
+    images = _mapping(f"{name}: images", top.get("images") or {})
     return DeployLock(
+        images={str(key): _image_digest(f"{name}: images.{key}", str(key), raw) for key, raw in images.items()},
         models={key: _entry(f"{name}: models.{key}", str(key), raw) for key, raw in models.items()},
         llama_cpp=tuple(
             _source(f"{name}: llama_cpp[{index}]", raw) for index, raw in enumerate(_list(f"{name}: llama_cpp", top.get("llama_cpp")))
@@ -160,6 +176,15 @@ def _entry(where: str, key: str, raw: object) -> LockEntry:
     if twice := next((path for path in paths if paths.count(path) > 1), None):
         raise UserError(f"{where}.files: {twice!r} is there twice; {WRITE_ANEW}")
     return LockEntry(model, _texts(f"{where}.services", entry.get("services")))
+
+
+def _image_digest(where: str, key: str, raw: object) -> str:
+    image = parse_image(key)
+    if image is None or image.digest or image.tag is None:
+        raise UserError(f"{where}: {key!r} names no image; write it as NAME:TAG, or {WRITE_ANEW}")
+    if not isinstance(raw, str) or not is_digest(raw):
+        raise UserError(f"{where}: {_shown(raw)} is not sha256: with 64 hexadecimal digits; {WRITE_ANEW}")
+    return raw
 
 
 def _source(where: str, raw: object) -> LockedSource:
@@ -222,6 +247,8 @@ def render(lock: DeployLock) -> str:
     lines = [f"lock: {told['lock']}"]
     if "cuda_toolkits" in told:
         lines.append(f"cuda_toolkits: {_inline(told['cuda_toolkits'])}")
+    if "images" in told:
+        lines += ["images:", *(f"  {_inline(key)}: {_inline(digest)}" for key, digest in told["images"].items())]
     if "llama_cpp" in told:
         lines += ["llama_cpp:", *(f"  - {_inline(source)}" for source in told["llama_cpp"])]
     if "models" in told:

@@ -9,8 +9,9 @@ Note: this module_util is private and not part of the collection's public interf
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ansible_collections.baremetal.llm.plugins.module_utils._service_gpus import Device
 
@@ -46,6 +47,9 @@ class GpuAccess:
     devices: tuple[Device, ...]
     smi: str = SMI
     modprobe: str = MODPROBE
+    of_host: tuple[Mapping[str, Any], ...] = ()
+    """All GPUs of the host, as gpu_info describes them."""
+    driver_version: str | None = None
 
     @property
     def visible(self) -> str:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ansible_collections.baremetal.llm.plugins.module_utils._check import Check
@@ -35,6 +35,36 @@ _LINES = 3  # of the journal, in a message
 
 
 @dataclass(frozen=True)
+class EngineOnGpu:
+    """What an engine does without the GPUs that it was given, or with less of them, and what to do then."""
+
+    without: str
+    remedy: str
+    with_less: str
+    less_remedy: str
+    advice: Callable[[Sequence[str]], str]
+    """What to do about the trouble that its log tells of; nothing where it tells of none."""
+
+
+def telling(journal: Sequence[str]) -> str:
+    """What to do about the trouble with GPUs that the journal tells of, with the lines that do; nothing where it tells of none."""
+    for pattern, remedy in _TELLING:
+        lines = [line.strip() for line in journal if re.search(pattern, line, re.IGNORECASE)]
+        if lines:
+            return f"{remedy}. Its journal says: {' / '.join(lines[:_LINES])}"
+    return ""
+
+
+LLAMA_SERVER_ON_GPU = EngineOnGpu(
+    without="it computes on the CPU",
+    remedy=_REMEDY,
+    with_less=": the CPU computes the rest",
+    less_remedy=_WHY_NOT_ALL,
+    advice=telling,
+)
+
+
+@dataclass(frozen=True)
 class GpuUse:
     """What the host says of the unit and the GPUs."""
 
@@ -47,6 +77,7 @@ class GpuUse:
     """Of the GPUs, by UUID."""
     parents: Mapping[str, str] = field(default_factory=dict)
     """The GPU that a MIG device is a part of, by the device's UUID."""
+    engine: EngineOnGpu = LLAMA_SERVER_ON_GPU
 
     def holdings(self, uuid: str) -> list[App]:
         """The unit's processes with memory there. What nvidia-smi cannot tell counts: it shows no process that has none."""
@@ -66,8 +97,9 @@ def judge_gpus(asked: Sequence[str], layers: str | None, planned_mib: int | None
         detail = f"nvidia-smi does not tell whether the process uses {', '.join(unused)}: {use.apps.failure}"
         return Check("gpu", False, detail, "See what baremetal.llm.gpu_info says of the driver.")
     if unused:
-        rest = "it computes on the CPU" if len(unused) == len(asked) else "it computes on the others alone"
-        return Check("gpu", False, f"the process holds no memory on {', '.join(unused)}: {rest}", telling(use.journal) or _REMEDY)
+        rest = use.engine.without if len(unused) == len(asked) else "it computes on the others alone"
+        remedy = use.engine.advice(use.journal) or use.engine.remedy
+        return Check("gpu", False, f"the process holds no memory on {', '.join(unused)}: {rest}", remedy)
     offloaded = offloaded_layers(use.journal)
     if offloaded and layers:
         count, of = offloaded
@@ -81,8 +113,8 @@ def judge_gpus(asked: Sequence[str], layers: str | None, planned_mib: int | None
         # CUDA's own share is in it: a process that computes nothing there holds some hundred MiB.
         where = ", ".join(map(use.label, asked))
         planned = f"the weights and the cache that were planned for there take {planned_mib} MiB"
-        detail = f"the process holds {sum(known)} MiB on {where}, but {planned}: the CPU computes the rest"
-        return Check("gpu", False, detail, _WHY_NOT_ALL)
+        detail = f"the process holds {sum(known)} MiB on {where}, but {planned}{use.engine.with_less}"
+        return Check("gpu", False, detail, use.engine.less_remedy)
     detail = ", ".join(f"{_memory(held[uuid])} on {use.label(uuid)}" for uuid in asked)
     return Check("gpu", True, detail + (f", {offloaded[0]} of {offloaded[1]} layers" if offloaded else ""))
 
@@ -96,12 +128,3 @@ def offloaded_layers(journal: Sequence[str]) -> tuple[int, int] | None:
 def _memory(apps: Sequence[App]) -> str:
     known = [app.memory_mib for app in apps if app.memory_mib is not None]
     return f"{sum(known)} MiB" if known else "memory"
-
-
-def telling(journal: Sequence[str]) -> str:
-    """What to do about the trouble with GPUs that the journal tells of, with the lines that do; nothing where it tells of none."""
-    for pattern, remedy in _TELLING:
-        lines = [line.strip() for line in journal if re.search(pattern, line, re.IGNORECASE)]
-        if lines:
-            return f"{remedy}. Its journal says: {' / '.join(lines[:_LINES])}"
-    return ""

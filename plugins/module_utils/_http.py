@@ -51,23 +51,46 @@ class Reply(NamedTuple):
         return f"{text[:200]}…" if len(text) > 200 else text
 
 
+class Server(NamedTuple):
+    https: bool
+    host: str
+    port: int | None
+    """None where the scheme's own is meant."""
+    prefix: str
+    """Of all paths, without `/v1`."""
+
+
+def server_of(base_url: str) -> Server:
+    try:
+        url = urlsplit(base_url)
+        host, port = url.hostname, url.port
+    except ValueError:
+        host = port = None
+    if host is None or url.scheme not in ("http", "https"):
+        raise UserError(f"base_url is {base_url!r}: write it as http://ADDRESS:PORT, with an IPv6 address in brackets.")
+    return Server(url.scheme == "https", host, port, url.path.rstrip("/").removesuffix("/v1"))
+
+
+def check_key(api_key: str | None) -> None:
+    # http.client names the header's value in its own error, so a key that it would refuse has to be refused before.
+    if api_key and not (api_key.isascii() and api_key.isprintable() and " " not in api_key):
+        raise UserError("api_key holds a space, a line break or a character outside ASCII: a server cannot receive such a key.")
+
+
+def tls_context(validate_certs: bool) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if not validate_certs:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
 class Client:
     """Requests to the server at `base_url`, whose path may or may not end in `/v1`."""
 
     def __init__(self, base_url: str, *, api_key: str | None = None, timeout: float = 60, validate_certs: bool = True) -> None:
-        try:
-            url = urlsplit(base_url)
-            host, port = url.hostname, url.port
-        except ValueError:
-            host = port = None
-        if host is None or url.scheme not in ("http", "https"):
-            raise UserError(f"base_url is {base_url!r}: write it as http://ADDRESS:PORT, with an IPv6 address in brackets.")
-        # http.client names the header's value in its own error, so a key that it would refuse has to be refused before.
-        if api_key and not (api_key.isascii() and api_key.isprintable() and " " not in api_key):
-            raise UserError("api_key holds a space, a line break or a character outside ASCII: a server cannot receive such a key.")
-        self._https = url.scheme == "https"
-        self._host, self._port = host, port
-        self._prefix = url.path.rstrip("/").removesuffix("/v1")
+        self._https, self._host, self._port, self._prefix = server_of(base_url)
+        check_key(api_key)
         self._api_key = api_key
         self._timeout = timeout
         self._validate_certs = validate_certs
@@ -133,11 +156,7 @@ class Client:
     def _connection(self, timeout: float) -> http.client.HTTPConnection:
         if not self._https:
             return http.client.HTTPConnection(self._host, self._port, timeout=timeout)
-        context = ssl.create_default_context()
-        if not self._validate_certs:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        return http.client.HTTPSConnection(self._host, self._port, timeout=timeout, context=context)
+        return http.client.HTTPSConnection(self._host, self._port, timeout=timeout, context=tls_context(self._validate_certs))
 
 
 class _Deadline:

@@ -12,21 +12,25 @@ from collections.abc import Iterable, Sequence
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._gguf_shards import shard_names
 from ansible_collections.baremetal.llm.plugins.module_utils._near_names import suggestion
+from ansible_collections.baremetal.llm.plugins.module_utils._vllm_files import SETS, may_belong, members
 
 _GLOB = re.compile(r"[*?\[]")
 _SHOWN = 5
 
 
 def chosen(patterns: Sequence[str], paths: Iterable[str], where: str) -> list[str]:
-    """The paths that ``patterns`` mean, names or globs, all of them without one; ``where`` says in messages what is searched.
+    """The paths that ``patterns`` mean, all of them without one; ``where`` says in messages what is searched.
 
-    One shard of a split GGUF brings all of them, for none is of use alone.
+    Patterns are names, globs, or sets of files that an engine reads. One shard of a split GGUF brings all of them: none is of use alone.
     """
     known = sorted(paths)
     if not patterns:
         return known
     found: set[str] = set()
     for pattern in patterns:
+        if pattern in SETS:
+            found.update(members(pattern, known, where))
+            continue
         # A name is taken as it is, also with brackets in it.
         matching = [pattern] if pattern in known else fnmatch.filter(known, pattern) if is_glob(pattern) else []
         if not matching:
@@ -37,8 +41,14 @@ def chosen(patterns: Sequence[str], paths: Iterable[str], where: str) -> list[st
     return sorted(found)
 
 
+def matches(pattern: str, path: str) -> bool:
+    """Whether this one file is meant, as far as that can be told without the others."""
+    return path == pattern or (may_belong(pattern, path) if pattern in SETS else fnmatch.fnmatchcase(path, pattern))
+
+
 def is_glob(pattern: str) -> bool:
-    return bool(_GLOB.search(pattern))
+    """Whether only a list of files tells what it stands for."""
+    return pattern in SETS or bool(_GLOB.search(pattern))
 
 
 def _shards(path: str, known: Sequence[str], where: str) -> list[str]:

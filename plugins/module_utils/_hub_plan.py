@@ -16,7 +16,7 @@ from pathlib import Path
 from ansible_collections.baremetal.llm.plugins.module_utils._delivery import Delivery, Wish
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_cache import RepoCache
-from ansible_collections.baremetal.llm.plugins.module_utils._hub_choice import chosen, is_glob
+from ansible_collections.baremetal.llm.plugins.module_utils._hub_choice import chosen, is_glob, matches
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_errors import Asked, explained
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_names import Listing, LockedModel, is_commit
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_process import HubClient, HubFailure
@@ -231,18 +231,11 @@ def _before(request: Request, paths: Sequence[str], proofs: Mapping[str, Proof])
     there = cache.paths(commit) if commit else []
     files = {}
     for path in there:
-        if commit and (path in paths or _is_chosen(request.patterns, path)):
+        if commit and (path in paths or not request.patterns or any(matches(pattern, path) for pattern in request.patterns)):
             found = cache.found(cache.pointer(commit, path))
             proof = proofs.get(found.place) if found else None
             files[path] = proof.sha256 if proof and found and proof.holds_for(found) else "unproven" if found else "missing"
     return commit if there else None, files
-
-
-def _is_chosen(patterns: Sequence[str], path: str) -> bool:
-    try:
-        return bool(chosen(patterns, [path], ""))
-    except UserError:
-        return False
 
 
 def readable(cache: RepoCache, commit: str, files: Iterable[File]) -> list[Path]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import fnmatch
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -21,6 +20,7 @@ from pathlib import Path
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._gguf_shards import shard_names
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_cache import RepoCache
+from ansible_collections.baremetal.llm.plugins.module_utils._hub_choice import matches
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_records import forget_listing, has_listing, read_proofs, write_proofs
 from ansible_collections.baremetal.llm.plugins.module_utils._lock import locked
 
@@ -107,7 +107,7 @@ def _refs(cache: RepoCache, commit: str) -> list[Path]:
 def _meant(paths: Sequence[str], patterns: Sequence[str]) -> list[str]:
     if not patterns:
         return list(paths)
-    found = {path for path in paths if any(path == pattern or fnmatch.fnmatchcase(path, pattern) for pattern in patterns)}
+    found = {path for path in paths if any(matches(pattern, path) for pattern in patterns)}
     return [path for path in paths if path in found or not found.isdisjoint(shard_names(path))]
 
 

@@ -16,13 +16,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.baremetal.llm.plugins.module_utils._listeners import endpoint
 from ansible_collections.baremetal.llm.plugins.module_utils._llama_server_help import Flag, Flags
 from ansible_collections.baremetal.llm.plugins.module_utils._near_names import suggestion
+from ansible_collections.baremetal.llm.plugins.module_utils._option_problems import BadValueError, alternatives, bad_value
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, error, warning
 from ansible_collections.baremetal.llm.plugins.module_utils._service import Service
 
@@ -103,14 +104,14 @@ def render(options: Mapping[str, Any], flags: Flags | None) -> tuple[list[list[s
             problems.append(flag)
             continue
         if flag.names in used:
-            problems.append(_bad_value(key, f"sets the same as options.{used[flag.names]}", "Keep one of the two"))
+            problems.append(bad_value(key, f"sets the same as options.{used[flag.names]}", "Keep one of the two"))
             continue
         used[flag.names] = key
         if "DEPRECATED" in flag.help:
             problems.append(warning("option_deprecated", f"options.{key} is deprecated in this build", "Leave it out"))
         try:
             arguments.append(_render_one(key, options[key], flag))
-        except _BadValueError as bad:
+        except BadValueError as bad:
             problems.append(bad.problem)
     return arguments, problems
 
@@ -140,48 +141,38 @@ def _find(key: str, flags: Flags) -> Flag | Problem:
     return error("option_unknown", f"options.{key}: this build of llama-server has no --{word}", remedy)
 
 
-class _BadValueError(Exception):
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(str(problem))
-        self.problem = problem
-
-
-def _bad_value(key: str, message: str, remedy: str) -> Problem:
-    return error("option_value", f"options.{key} {message}", remedy)
-
-
 def _render_one(key: str, value: Any, flag: Flag) -> list[str]:
     name = "--" + key.replace("_", "-")
     if value is None:
-        raise _BadValueError(_bad_value(key, "has no value", "Give it one, or leave it out"))
+        raise BadValueError(bad_value(key, "has no value", "Give it one, or leave it out"))
     if not flag.value:
         return [_switch(key, name, value, flag)]
     if isinstance(value, bool):
         return [name, _word_for(key, value, flag)]
     if isinstance(value, Mapping):
         if "json" not in flag.help.lower():
-            raise _BadValueError(_bad_value(key, f"is a dict, but the flag takes {flag.value}", "Write it as a text"))
+            raise BadValueError(bad_value(key, f"is a dict, but the flag takes {flag.value}", "Write it as a text"))
         return [name, json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False)]
     if isinstance(value, (list, tuple)):
         return _list(key, name, [str(item) for item in value], flag)
     text = str(value)
     if flag.allowed and text not in flag.allowed:
-        raise _BadValueError(_bad_value(key, f"is {text!r}, which the flag does not take", f"Use {_alternatives(flag.allowed)}"))
+        raise BadValueError(bad_value(key, f"is {text!r}, which the flag does not take", f"Use {alternatives(flag.allowed)}"))
     if flag.numeric and not _NUMBER.fullmatch(text) and text not in flag.words:
-        raise _BadValueError(
-            _bad_value(key, f"is {text!r}, but the flag takes a number", f"Use {_alternatives({'a plain number', *flag.words})}")
+        raise BadValueError(
+            bad_value(key, f"is {text!r}, but the flag takes a number", f"Use {alternatives({'a plain number', *flag.words})}")
         )
     return [name, text]
 
 
 def _switch(key: str, name: str, value: Any, flag: Flag) -> str:
     if not isinstance(value, bool):
-        raise _BadValueError(_bad_value(key, f"is {value!r}, but the flag is a switch", "Use true or false, without quotes"))
+        raise BadValueError(bad_value(key, f"is {value!r}, but the flag is a switch", "Use true or false, without quotes"))
     if value:
         return name
     opposite = [other for other in flag.names if (other in flag.negatives) != (name in flag.negatives)]
     if not opposite:
-        raise _BadValueError(_bad_value(key, f"is false, but llama-server has no flag that turns {name} off", "Leave it out"))
+        raise BadValueError(bad_value(key, f"is false, but llama-server has no flag that turns {name} off", "Leave it out"))
     preferred = f"--{name[5:]}" if name in flag.negatives else f"--no-{name[2:]}"
     return preferred if preferred in opposite else opposite[0]
 
@@ -191,28 +182,28 @@ def _word_for(key: str, value: bool, flag: Flag) -> str:
     for on, off in (("on", "off"), ("1", "0")):
         if {on, off} <= flag.allowed:
             return on if value else off
-    wanted = _alternatives(flag.allowed) if flag.allowed else "a number" if flag.numeric else flag.value
-    raise _BadValueError(
-        _bad_value(key, f"is {str(value).lower()}, but the flag takes a value", f"Give it one ({wanted}), in quotes if it is a word")
+    wanted = alternatives(flag.allowed) if flag.allowed else "a number" if flag.numeric else flag.value
+    raise BadValueError(
+        bad_value(key, f"is {str(value).lower()}, but the flag takes a value", f"Give it one ({wanted}), in quotes if it is a word")
     )
 
 
 def _list(key: str, name: str, items: Sequence[str], flag: Flag) -> list[str]:
     if not items:
-        raise _BadValueError(_bad_value(key, "is an empty list", "Give it a value, or leave it out"))
+        raise BadValueError(bad_value(key, "is an empty list", "Give it a value, or leave it out"))
     if re.search(r"can be repeated|multiple times", flag.help):
         return [argument for item in items for argument in (name, item)]
     if " " in flag.value and "<" not in flag.value:
         if len(items) != len(flag.value.split()):
-            raise _BadValueError(_bad_value(key, f"has {len(items)} values, but the flag takes {flag.value}", "Give as many as it takes"))
+            raise BadValueError(bad_value(key, f"has {len(items)} values, but the flag takes {flag.value}", "Give as many as it takes"))
         return [name, *items]
     separator = ";" if "separated by ';'" in flag.help else ","
     if separator == "," and "comma-separated" not in flag.help and ("," not in flag.value or flag.allowed):
-        raise _BadValueError(_bad_value(key, f"is a list, but the flag takes one {flag.value}", "Give one value"))
+        raise BadValueError(bad_value(key, f"is a list, but the flag takes one {flag.value}", "Give one value"))
     for item in items:
         if separator in item:
-            raise _BadValueError(
-                _bad_value(key, f"has {item!r}, which llama-server would split at {separator!r}", "Give each value on its own")
+            raise BadValueError(
+                bad_value(key, f"has {item!r}, which llama-server would split at {separator!r}", "Give each value on its own")
             )
     return [name, separator.join(items)]
 
@@ -220,10 +211,6 @@ def _list(key: str, name: str, items: Sequence[str], flag: Flag) -> list[str]:
 def _option(name: str) -> str:
     """How an option is written that stands for a flag."""
     return name.lstrip("-").replace("-", "_")
-
-
-def _alternatives(words: Iterable[str]) -> str:
-    return " or ".join(sorted(words))
 
 
 # -- what --help does not tell -----------------------------------------------------------------------------------------

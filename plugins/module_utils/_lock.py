@@ -16,13 +16,15 @@ _POLL_SECONDS = 0.5
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[int]:
-    """Hold the lock ``path``, whose directory is made where needed; waits for whoever has it."""
+def locked(path: Path, *, wait: bool = True) -> Iterator[int]:
+    """Hold the lock ``path``, whose directory is made where needed; waits for whoever has it, or raises a BlockingIOError."""
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             while not _try_lock(descriptor):
+                if not wait:
+                    raise BlockingIOError(f"{path} is locked")
                 time.sleep(_POLL_SECONDS)
             # Whoever removed the directory meanwhile removed the file that we have locked.
             if _is_same_file(descriptor, path):

@@ -10,7 +10,8 @@ from typing import Any
 
 from ansible_collections.baremetal.llm.plugins.module_utils._deploy_lock import DeployLock
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
-from ansible_collections.baremetal.llm.plugins.module_utils._lock_wanted import WantedModel, parse_wanted
+from ansible_collections.baremetal.llm.plugins.module_utils._image import parse_image
+from ansible_collections.baremetal.llm.plugins.module_utils._lock_wanted import Wanted, WantedModel, parse_wanted
 from ansible_collections.baremetal.llm.plugins.module_utils._source import described_source
 
 
@@ -30,15 +31,33 @@ def applied_models(lock: DeployLock, raw: Mapping[str, Any]) -> dict[str, dict[s
 
 def applied_services(lock: DeployLock, raw: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """What the lock changes in the services, by their names."""
-    commits = {model.service: lock.lookup(model.repo_id, model.revision) for model in _models(raw)}
-    return {service: {"model": {"revision": locked.commit}} if locked else {} for service, locked in commits.items()}
+    changes: dict[str, dict[str, Any]] = {model.service: {} for model in _models(raw)}
+    for model in _models(raw):
+        if locked := lock.lookup(model.repo_id, model.revision):
+            changes[model.service]["model"] = {"revision": locked.commit}
+    for image in _wanted(raw).images:
+        settled = lock.settle_image(image.image)
+        if image.own and settled != image.image:
+            changes.setdefault(image.service, {})["image"] = str(settled)
+    return changes
+
+
+def applied_base_image(lock: DeployLock, raw: Mapping[str, Any]) -> str:
+    """The image of services that name none, with its digest if it is locked."""
+    text = str(raw.get("base_image") or "")
+    image = parse_image(text)
+    return str(lock.settle_image(image)) if image else text
 
 
 def _models(raw: Mapping[str, Any]) -> tuple[WantedModel, ...]:
+    return _wanted(raw).models
+
+
+def _wanted(raw: Mapping[str, Any]) -> Wanted:
     try:
-        return parse_wanted({**raw, "llama_cpp_source": None}).models
+        return parse_wanted({**raw, "llama_cpp_source": None})
     except UserError:  # of which the problems of the services tell
-        return ()
+        return Wanted(str(raw.get("host")))
 
 
 def applied_source(lock: DeployLock, raw: object) -> object:

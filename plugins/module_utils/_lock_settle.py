@@ -15,7 +15,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._hub_choice import c
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_file import MissingRevisionError
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_names import HubFile, Listing, LockedFile, LockedModel
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_state import check_same
-from ansible_collections.baremetal.llm.plugins.module_utils._lock_wanted import Wanted, WantedModel
+from ansible_collections.baremetal.llm.plugins.module_utils._lock_wanted import Wanted, WantedImage, WantedModel
 from ansible_collections.baremetal.llm.plugins.module_utils._source import Source
 
 _SHOWN_DIGITS = 12
@@ -27,6 +27,9 @@ class World(Protocol):
     def look(self, model: WantedModel, revision: str) -> Listing: ...
 
     def sha256(self, model: WantedModel, commit: str, file: HubFile) -> str: ...
+
+    def image_digest(self, image: WantedImage) -> str:
+        """What the registry has under the tag now, for all platforms."""
 
     def digest(self, source: Source) -> str:
         """The commit that a branch or tag is at now, or the sha256 of a version on the package index."""
@@ -51,6 +54,7 @@ def settled(hosts: Sequence[Wanted], before: DeployLock, world: World, mode: Mod
         llama_cpp=_sources([host.source for host in hosts if host.source], before, others, world, mode),
         cuda_toolkits=_merged(others.cuda_toolkits, (host.cuda_toolkit for host in hosts)),
         nvidia_drivers=_merged(others.nvidia_drivers, (host.nvidia_driver for host in hosts)),
+        images={**others.images, **_images([image for host in hosts for image in host.images], before, world, mode)},
     )
 
 
@@ -117,6 +121,29 @@ def _digest(source: Source, before: DeployLock, world: World, mode: Mode) -> str
     return world.digest(source)
 
 
+# --- images ------------------------------------------------------------------------------------------------------------
+
+
+def _images(wants: Sequence[WantedImage], before: DeployLock, world: World, mode: Mode) -> dict[str, str]:
+    """Those with a digest of their own need no lock."""
+    by_key: dict[str, list[WantedImage]] = {}
+    for want in wants:
+        if not want.image.digest:
+            by_key.setdefault(want.key, []).append(want)
+    return {key: _image(key, by_key[key], before, world, mode) for key in sorted(by_key)}
+
+
+def _image(key: str, wants: Sequence[WantedImage], before: DeployLock, world: World, mode: Mode) -> str:
+    known = before.images.get(key)
+    if known and not mode.update:
+        return known
+    try:
+        return world.image_digest(wants[0])
+    except UserError as failed:
+        who = ", ".join(sorted({f"{want.service} on {want.host}" for want in wants}))
+        raise UserError(f"{key} ({who}): {failed.msg}", **failed.details) from None
+
+
 # --- what moved ---------------------------------------------------------------------------------------------------------
 
 
@@ -134,7 +161,8 @@ def _told(lock: DeployLock) -> dict[str, str]:
     models = {key: _summary(entry) for key, entry in lock.models.items()}
     sources = {" ".join(filter(None, source.name)): source.digest[:_SHOWN_DIGITS] for source in lock.llama_cpp}
     toolkits = {f"CUDA toolkit {version}": "chosen" for version in lock.cuda_toolkits}
-    return {**models, **sources, **toolkits, **{f"NVIDIA driver {version}": "chosen" for version in lock.nvidia_drivers}}
+    images = {f"image {key}": digest.partition(":")[2][:_SHOWN_DIGITS] for key, digest in lock.images.items()}
+    return {**models, **images, **sources, **toolkits, **{f"NVIDIA driver {version}": "chosen" for version in lock.nvidia_drivers}}
 
 
 def _summary(entry: LockEntry) -> str:

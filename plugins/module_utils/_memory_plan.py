@@ -37,7 +37,7 @@ def plan_for(
     """The plan from what people write. What is empty counts as left out, as a variable that nobody has set gives it."""
     cards = planned_gpus(gpus or ())
     others = [_other_file(entry, index) for index, entry in enumerate(quantisations or ())]
-    service, problems = _service(options or {}, len(cards), resources or {}, with_projector=bool(mmproj))
+    service, problems = _service(engine, options or {}, len(cards), resources or {}, with_projector=bool(mmproj))
     if engine == "llama_server":
         server = LlamaServer.of(model, mmproj, service, cards)
         measured = None
@@ -59,11 +59,13 @@ def _not_calibrated(reason: UserError) -> Problem:
 
 
 def _service(
-    options: Mapping[str, Any], gpu_count: int, resources: Mapping[str, Any], *, with_projector: bool
+    engine: str, options: Mapping[str, Any], gpu_count: int, resources: Mapping[str, Any], *, with_projector: bool
 ) -> tuple[Service, list[Problem]]:
     """The service as far as memory goes, and what is wrong with what it says; the rest is made up."""
     model = {"file": "/model.gguf", **({"mmproj": "/mmproj.gguf"} if with_projector else {})}
     raw = {"name": "plan", "port": 8080, "model": model, "gpus": list(range(gpu_count)), "options": options, "resources": resources}
+    if engine == "vllm":
+        raw["manager"] = "compose"  # what systemd would not take in an option, Compose does
     service, problems = parse(raw)
     if service is None:
         raise AssertionError("a dict is read as a service, whatever is wrong in it")

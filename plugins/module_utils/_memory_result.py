@@ -25,6 +25,8 @@ class GpuPlan:
     overhead_mib: int
     driver_mib: int
     """The part of the overhead that is the driver's, once for all processes."""
+    claim_mib: int = 0
+    """What has to be free of it before the engine starts, whatever it then takes."""
 
     def as_dict(self) -> dict[str, object]:
         parts: dict[str, int | None] = {
@@ -39,6 +41,7 @@ class GpuPlan:
             "memory_mib": self.memory_mib,
             **parts,
             "driver_mib": self.driver_mib,
+            "claim_mib": self.claim_mib,
             "free_mib": self.memory_mib - sum(part or 0 for part in parts.values()),
         }
 

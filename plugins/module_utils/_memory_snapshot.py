@@ -10,17 +10,30 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
+from ansible_collections.baremetal.llm.plugins.module_utils._mistral_params import as_config
+from ansible_collections.baremetal.llm.plugins.module_utils._vllm_files import CONFIG, INDEX, MISTRAL_CONFIG, WEIGHTS, weights_of
 
 
-def read_snapshot(directory: str) -> dict[str, Any]:
-    """What a plan for vLLM reads of it."""
+def read_snapshot(directory: str, *, mistral: bool = False) -> dict[str, Any]:
+    """What a plan for vLLM reads of it; ``mistral`` where it is to take the weights in Mistral's own format."""
     path = Path(directory)
-    found: dict[str, Any] = {"config": _read(path / "config.json")}
-    index = path / "model.safetensors.index.json"
-    if index.is_file():
-        found["index"] = _read(index)
-    found["files"] = [{"path": file.name, "size": file.stat().st_size} for file in sorted(path.glob("*.safetensors"))]
+    found: dict[str, Any] = {"config": _config(path, mistral=mistral)}
+    index = path / INDEX
+    weights = weights_of([file.name for file in path.glob(WEIGHTS)], mistral=mistral)
+    if index.is_file() and not mistral:
+        read = _read(index)
+        found["index"] = {"metadata": read.get("metadata", {})} if isinstance(read, dict) else read  # the rest names each tensor
+    found["files"] = [{"path": name, "size": (path / name).stat().st_size} for name in weights]
     return found
+
+
+def _config(path: Path, *, mistral: bool) -> Any:
+    """In the words of Hugging Face's format, which may be the only one or the one that is missing."""
+    own, theirs = path / MISTRAL_CONFIG, path / CONFIG
+    if own.is_file() and (mistral or not theirs.is_file()):
+        params = _read(own)
+        return as_config(params) if isinstance(params, dict) else params
+    return _read(theirs)
 
 
 def _read(path: Path) -> Any:

@@ -17,7 +17,7 @@ from typing import Any
 
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._memory_gpus import PlannedGpu
-from ansible_collections.baremetal.llm.plugins.module_utils._memory_range import MIB, NOTHING, Range
+from ansible_collections.baremetal.llm.plugins.module_utils._memory_range import MIB, NOTHING, Range, mib
 from ansible_collections.baremetal.llm.plugins.module_utils._memory_result import Estimate, GpuPlan, HostPlan, Plan
 from ansible_collections.baremetal.llm.plugins.module_utils._memory_suggestions import Suggestion
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, error, errors, warning
@@ -35,6 +35,10 @@ _HIGH_UTILISATION = 0.95
 # CUDA graphs, workspaces and what the allocator holds; with the CUDA context and a batch of 2048 tokens, 1 to 2 GiB of a GPU in all.
 _FIXED = Range(256 * MIB, 640 * MIB, 1024 * MIB)
 _CONTEXT_MIB_MORE = 50  # of a CUDA context, at most
+# Of the host's memory, roughly and widely: a process that computes (PyTorch, the libraries of CUDA, buffers that are pinned), and one that
+# takes requests (the tokenizer, templates).
+_ENGINE_PROCESS = Range(1536 * MIB, 3072 * MIB, 5120 * MIB)
+_SERVER_PROCESS = Range(512 * MIB, 768 * MIB, 1536 * MIB)
 _GRAPHS = Range(64 * MIB, 256 * MIB, 512 * MIB)  # of that, what enforce_eager saves
 _LENGTH = re.compile(r"(\d+(?:\.\d+)?)([kKmM]?)")
 _FACTORS = {"": 1, "k": 1000, "K": 1024, "m": 10**6, "M": 2**20}
@@ -77,6 +81,8 @@ class _Asked:
     eager: bool
     offload: int
     """Bytes of the host's memory that the cache may spill to."""
+    servers: int
+    """Processes that take requests."""
 
 
 def plan_vllm(model: object, options: Mapping[str, Any], gpus: Sequence[PlannedGpu], memory_bytes: int | None) -> Plan:
@@ -100,20 +106,13 @@ def plan_vllm(model: object, options: Mapping[str, Any], gpus: Sequence[PlannedG
     low, tokens, high = (_tokens(min(sizes), _token_bytes(read, asked), asked.block) for sizes in zip(*rooms, strict=True))
     length = asked.length or max(asked.block, min(tokens, read.trained_context))
     problems += _problems(read, asked, length, tokens, used, rooms)
-    if memory_bytes is not None and asked.offload > memory_bytes:
-        problems.append(
-            error(
-                "host_memory",
-                f"options.kv_offloading_size takes {asked.offload // MIB} MiB of shared memory, but resources.memory is "
-                f"{memory_bytes // MIB} MiB",
-                "Lower it, or raise resources.memory and shm_size",
-            )
-        )
+    processes = _processes(asked)
+    problems += _host_problems(asked, processes, memory_bytes)
     fits = tokens >= length and not errors(problems)
     return Plan(
         fits=fits if read.known or not fits else None,
-        gpus=[_gpu_plan(gpu, weights, compute, max(0, room.expected)) for gpu, room in zip(used, rooms, strict=True)],
-        host=HostPlan(0, NOTHING, asked.offload, NOTHING, 0),
+        gpus=[_gpu_plan(gpu, asked, weights, compute, max(0, room.expected)) for gpu, room in zip(used, rooms, strict=True)],
+        host=HostPlan(0, NOTHING, asked.offload, processes, 0),
         kv_bytes_per_token=_whole_token_bytes(read, asked),
         tokens_per_slot=length,
         slots=asked.sequences,
@@ -127,7 +126,8 @@ def plan_vllm(model: object, options: Mapping[str, Any], gpus: Sequence[PlannedG
         estimates=[
             Estimate.of(f"gpus[{index}].compute_mib", compute, "a run at full batch and CUDA graphs, from the widths of the model")
             for index in range(len(used))
-        ],
+        ]
+        + [Estimate.of("host.compute_mib", processes, "the number of vLLM's processes")],
         problems=problems,
         suggestions=list(_suggestions(read, asked, length, used)) if tokens < length else [],
     )
@@ -263,6 +263,7 @@ def _asked(model: VllmModel, options: Mapping[str, Any], gpus: Sequence[PlannedG
         pipeline_parallel=int(read.number("pipeline_parallel_size", 1, low=1)),
         eager=read.on("enforce_eager"),
         offload=int(read.number("kv_offloading_size", 0, low=0) * _GIB),
+        servers=int(read.number("api_server_count", 1, low=1)),
     )
     return asked, read.problems
 
@@ -282,11 +283,43 @@ def _compute(model: VllmModel, asked: _Asked) -> Range:
     return fixed.plus(Range(activations * 6 // 10, activations, activations * 3 // 2))
 
 
+def _processes(asked: _Asked) -> Range:
+    """What vLLM's processes take of the host's memory: one for each GPU, and those that take requests."""
+    workers = asked.tensor_parallel * asked.pipeline_parallel
+    return Range(*(workers * engine + asked.servers * server for engine, server in zip(_ENGINE_PROCESS, _SERVER_PROCESS, strict=True)))
+
+
+def _host_problems(asked: _Asked, processes: Range, memory_bytes: int | None) -> Iterator[Problem]:
+    """Against the limit of the service, which counts its shared memory as well."""
+    if memory_bytes is None or memory_bytes >= asked.offload + processes.expected:
+        return
+    parts = f"about {processes.expected // MIB} MiB for its processes"
+    parts += f", {asked.offload // MIB} MiB that options.kv_offloading_size takes of shared memory" if asked.offload else ""
+    have = f"but resources.memory is {memory_bytes // MIB} MiB"
+    remedy = f"Set resources.memory: {-(-(asked.offload + processes.expected) // _GIB)}GiB or more"
+    remedy += ", or lower kv_offloading_size" if asked.offload else ""
+    if memory_bytes < asked.offload + processes.low:
+        yield error(
+            "host_memory", f"vLLM needs {mib(asked.offload + processes.low)} MiB of the host's memory at least ({parts}), {have}", remedy
+        )
+    else:
+        yield warning(
+            "host_memory_tight",
+            f"vLLM may need {mib(asked.offload + processes.expected)} MiB of the host's memory ({parts}), {have}",
+            remedy,
+        )
+
+
 def _room(gpu: PlannedGpu, asked: _Asked, weights: int, compute: Range) -> Range:
     """Bytes that the cache can have: with all else at its most, as expected, at its least. Negative for what is missing."""
-    budget = int((gpu.memory_mib - gpu.driver_mib) * MIB * asked.utilisation)
+    budget = _budget(gpu, asked)
     least, most = gpu.context_mib * MIB, (gpu.context_mib + _CONTEXT_MIB_MORE) * MIB
     return Range(budget - weights - compute.high - most, budget - weights - compute.expected - most, budget - weights - compute.low - least)
+
+
+def _budget(gpu: PlannedGpu, asked: _Asked) -> int:
+    """Bytes that vLLM takes for itself, and wants to find free."""
+    return int((gpu.memory_mib - gpu.driver_mib) * MIB * asked.utilisation)
 
 
 def _starts_too_full(gpu: PlannedGpu, utilisation: float) -> bool:
@@ -308,9 +341,11 @@ def _tokens(room: int, token_bytes: int, block: int) -> int:
     return max(0, room) // (token_bytes * block) * block
 
 
-def _gpu_plan(gpu: PlannedGpu, weights: int, compute: Range, cache: int) -> GpuPlan:
+def _gpu_plan(gpu: PlannedGpu, asked: _Asked, weights: int, compute: Range, cache: int) -> GpuPlan:
     overhead = gpu.driver_mib + gpu.context_mib + _CONTEXT_MIB_MORE
-    return GpuPlan(gpu.label, gpu.memory_mib, weights, NOTHING, cache // MIB * MIB, compute, overhead, gpu.driver_mib)
+    # Its own CUDA context is there before it looks.
+    claim = _budget(gpu, asked) // MIB + gpu.context_mib
+    return GpuPlan(gpu.label, gpu.memory_mib, weights, NOTHING, cache // MIB * MIB, compute, overhead, gpu.driver_mib, claim)
 
 
 def _problems(

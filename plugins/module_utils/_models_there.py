@@ -17,10 +17,13 @@ from ansible_collections.baremetal.llm.plugins.module_utils._gguf_model import L
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_parameters import checked_cache, environment_of, request_of
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_plan import make_plan
 from ansible_collections.baremetal.llm.plugins.module_utils._memory_measured import PROGRAM
+from ansible_collections.baremetal.llm.plugins.module_utils._memory_snapshot import read_snapshot
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import errors
 from ansible_collections.baremetal.llm.plugins.module_utils._received_file import Version, version_of
-from ansible_collections.baremetal.llm.plugins.module_utils._service import Model, Service, parse
-from ansible_collections.baremetal.llm.plugins.module_utils._service_model import file_names, located
+from ansible_collections.baremetal.llm.plugins.module_utils._service import Service, parse
+from ansible_collections.baremetal.llm.plugins.module_utils._service_model import file_names, located, wanted_files
+from ansible_collections.baremetal.llm.plugins.module_utils._vllm_files import VLLM_MISTRAL, members, set_for
+from ansible_collections.baremetal.llm.plugins.module_utils._vllm_model_host import files as directory_files
 
 
 def sound_services(entries: Iterable[object]) -> list[Service]:
@@ -58,19 +61,36 @@ def _directories(services: Iterable[Service]) -> Iterator[str]:
 def _seen(service: Service, params: Mapping[str, Any], scratch: str) -> dict[str, Any]:
     expected = expected_of(service, params["locked"])
     at = replace(service, model=replace(service.model, revision=expected["commit"])) if expected else service
-    model = located(at, params["cache_dir"]).model
-    files = [{"path": path, "size": _size(path)} for path in file_names(model)]
-    there = all(file["size"] is not None for file in files)
+    on_host = located(at, params["cache_dir"])
+    files, incomplete = _directory(on_host) if service.engine == "vllm" else (file_names(on_host.model), "")
+    sizes = [{"path": path, "size": _size(path)} for path in files]
+    there = not incomplete and all(file["size"] is not None for file in sizes)
     return {
-        "files": files,
-        "headers": _headers(model) if there else None,
+        "files": sizes,
+        "incomplete": incomplete,
+        "headers": _headers(on_host) if there else None,
         "hub": _hub(service, expected, params, scratch) if service.model.repo_id else None,
     }
 
 
-def _headers(model: Model) -> dict[str, Any]:
-    """Of the model and of its projector, or why they can't be read."""
+def _directory(service: Service) -> tuple[list[str], str]:
+    """The files of it that vLLM reads; and where some are missing, what is said of that."""
+    directory = service.model.file
+    if not os.path.isdir(directory):
+        return [directory], "" if _size(directory) is None else f"{directory} is no directory, and vLLM reads a whole one"
     try:
+        names = members(set_for(service.options), directory_files(service), directory)
+    except UserError as reason:
+        return [], reason.msg.removeprefix("files: ")
+    return [os.path.join(directory, name) for name in names], ""
+
+
+def _headers(service: Service) -> dict[str, Any]:
+    """Of the model and of its projector, or why they can't be read."""
+    model = service.model
+    try:
+        if service.engine == "vllm":
+            return {"model.file": read_snapshot(model.file, mistral=set_for(service.options) == VLLM_MISTRAL)}
         return {where: read_model(LocalFiles(where), path).as_dict() for where, path in model.files.items()}
     except UserError as reason:
         return {"unreadable": reason.msg}
@@ -79,7 +99,11 @@ def _headers(model: Model) -> dict[str, Any]:
 def _hub(service: Service, expected: Mapping[str, Any] | None, params: Mapping[str, Any], scratch: str) -> dict[str, Any]:
     """What hf_model would have to do."""
     model = service.model
-    wanted = {"repo_id": model.repo_id, "revision": model.revision, "files": list(model.files.values())}
+    wanted = {
+        "repo_id": model.repo_id,
+        "revision": model.revision,
+        "files": wanted_files(service.engine, service.options, model.files.values()),
+    }
     asked = {**params, **wanted, "expected": expected}
     try:
         plan = make_plan(request_of(asked, checked_cache(asked)), environment_of(asked, scratch).ready())

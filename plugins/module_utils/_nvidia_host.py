@@ -10,7 +10,6 @@ Note: this module_util is private and not part of the collection's public interf
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -27,7 +26,6 @@ _SYSTEM_PATH = ("/usr/sbin", "/sbin")
 # Of the small programs; nvidia-smi may have to start each GPU first, which takes seconds.
 _SECONDS = 10.0
 _LIBRARY_DIRECTORIES = ("usr/lib/*-linux-gnu", "usr/lib/*-linux-gnu/nvidia/current", "usr/lib64", "usr/lib")
-_RUNTIMES = ("docker", "podman")
 
 
 class NvidiaHost:
@@ -66,15 +64,6 @@ class NvidiaHost:
             if str(real) not in found and (version := self._toolkit_version(real)):
                 found[str(real)] = nvidia_toolkits.Toolkit(version, str(real))
         return list(found.values())
-
-    def container_runtimes(self) -> dict[str, str]:
-        """The versions of the container engines' command lines; whether an engine runs is not asked."""
-        versions = {}
-        for name in _RUNTIMES:
-            asked = self._run([name, "--version"])
-            if asked and asked.rc == 0 and (version := re.search(r"version (\d[^\s,]*)", asked.stdout)):
-                versions[name] = version[1]
-        return versions
 
     def apps(self) -> nvidia_smi.Apps:
         """Which processes compute on the GPUs."""

@@ -152,6 +152,7 @@ def _share(entry: _Entry) -> Share:
         compute_mib=entry.number("compute_mib"),
         overhead_mib=entry.number("overhead_mib"),
         driver_mib=entry.number("driver_mib"),
+        claim_mib=entry.number("claim_mib"),
     )
 
 
@@ -165,7 +166,12 @@ def _host_share(entry: _Entry) -> HostShare:
 
 
 def _capacity(entry: _Entry) -> Capacity:
-    return Capacity(entry.whole("kv_cache_tokens"), entry.number("sequences_of_full_length"))
+    return Capacity(
+        kv_cache_tokens=entry.whole("kv_cache_tokens"),
+        sequences_of_full_length=entry.number("sequences_of_full_length"),
+        kv_cache_tokens_low=entry.whole("kv_cache_tokens_low"),
+        kv_cache_tokens_high=entry.whole("kv_cache_tokens_high"),
+    )
 
 
 def _estimate(entry: _Entry) -> Estimate:

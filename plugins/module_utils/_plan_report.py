@@ -85,6 +85,8 @@ class Share:
     overhead_mib: float | None
     driver_mib: float | None
     """The part of the overhead that is the driver's, which services on the same GPU take together and not each."""
+    claim_mib: float | None = None
+    """What has to be free before the service starts, whatever it then takes."""
 
     def part(self, name: str) -> float | None:
         value: float | None = getattr(self, name)
@@ -138,6 +140,9 @@ class Capacity:
 
     kv_cache_tokens: int | None
     sequences_of_full_length: float | None
+    kv_cache_tokens_low: int | None = None
+    kv_cache_tokens_high: int | None = None
+    """The same if all estimates are at their most, and at their least."""
 
 
 @dataclass(frozen=True)
@@ -389,7 +394,9 @@ def _unexplained(host: Host) -> Iterator[Finding]:
 def _of_shared_gpus(host: Host) -> Iterator[Finding]:
     """What nobody sees who plans one service at a time."""
     for use in host.uses:
-        if use.lacking and len(use.services) > 1:
+        if claim := _unmet_claim(host, use):
+            yield claim
+        elif use.lacking and len(use.services) > 1:
             *others, last = use.services
             yield Finding(
                 error(
@@ -399,6 +406,24 @@ def _of_shared_gpus(host: Host) -> Iterator[Finding]:
                     "Move one of them to another GPU, or give them less context, fewer slots or smaller models",
                 )
             )
+
+
+def _unmet_claim(host: Host, use: GpuUse) -> Finding | None:
+    """Of a service that starts only with so much free, which those that start before it leave or do not."""
+    shares = [(service.name, share) for service in host.services if (share := service.share_of(use.gpu))]
+    taken = max((share.driver_mib or 0 for _name, share in shares), default=0)
+    before: list[str] = []
+    for name, share in shares:
+        claim = share.claim_mib or 0
+        if before and use.memory_mib is not None and claim > use.memory_mib - taken:
+            has = f"GPU {use.gpu.index} has {show_mib(max(0, use.memory_mib - taken))} left beside {' and '.join(before)}"
+            remedy = "Lower gpu_memory_utilization, so that all shares of the GPU together are less than 1, or move one to another GPU"
+            return Finding(
+                error("gpu_claim_unmet", f"{has}, and {name} does not start with less than {show_mib(claim)} free", remedy), name
+            )
+        taken += share.used.known - (share.driver_mib or 0)
+        before.append(name)
+    return None
 
 
 def _of_memory(host: Host) -> Iterator[Finding]:

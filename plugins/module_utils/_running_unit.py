@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from ansible_collections.baremetal.llm.plugins.module_utils._command import first_lines, run
+from ansible_collections.baremetal.llm.plugins.module_utils._runner import Endpoint, Sockets, sockets_on_this_host
+from ansible_collections.baremetal.llm.plugins.module_utils._systemd import Systemd
 
 _PROPERTIES = (
     "LoadState",
@@ -75,6 +77,10 @@ class UnitState:
             invocation=values.get("InvocationID", ""),
             obstacle=next(filter(None, map(_obstacle, shown.splitlines())), None),
         )
+
+    @property
+    def remedy(self) -> str:
+        return ""
 
     def trouble(self, restarts_before: int) -> str | None:
         """Why waiting for this unit is pointless, or None. Each start of it is one chance: a restart counts as a failure."""
@@ -151,3 +157,34 @@ def journal(unit: str, lines: int = 30) -> list[str]:
     """The last lines that the unit wrote, without timestamps and host names."""
     read = run(["journalctl", "--no-pager", "--output=cat", f"--lines={lines}", f"--unit={unit}"], timeout=_TIMEOUT)
     return read.stdout.splitlines() if read.rc == 0 else []
+
+
+class Unit:
+    """A unit as the probe asks it."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._systemd = Systemd()
+
+    def state(self) -> UnitState | None:
+        return state(self._name)
+
+    def last_words(self) -> str:
+        now = self.state()
+        return said_before_the_start(now) if now else ""
+
+    def log_of_start(self) -> list[str]:
+        now = self.state()
+        return journal_of_start(now) if now else []
+
+    def log(self) -> list[str]:
+        return journal(self._name)
+
+    def owns(self, pid: int) -> bool:
+        return self._systemd.unit_of(pid) == self._name
+
+    def sockets(self, asked: Collection[Endpoint]) -> Sockets:
+        """Those of its main process: a proxy that it has started would hide what the engine itself listens on."""
+        now = self.state()
+        main_pid = now.main_pid if now else 0
+        return sockets_on_this_host(asked, (lambda pid: pid == main_pid) if main_pid else None)

@@ -20,7 +20,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserE
 
 # They come with the driver and must be of its version, so they are never shipped.
 DRIVER_LIBRARY = "libcuda.so.1"
-_DRIVER_LIBRARIES = frozenset({DRIVER_LIBRARY, "libnvidia-ml.so.1"})
+DRIVER_LIBRARIES = frozenset({DRIVER_LIBRARY, "libnvidia-ml.so.1"})
 _READABLE_BY_ALL = 0o444
 
 
@@ -33,7 +33,7 @@ def add_toolkit_libraries(binaries: Path, toolkit: Path | None) -> set[str]:
     missing = set()
     while wanted:
         name = wanted.pop()
-        if (binaries / name).exists() or name in _DRIVER_LIBRARIES:
+        if (binaries / name).exists() or name in DRIVER_LIBRARIES:
             continue
         if toolkit and (toolkit / name).is_file():
             _link_or_copy((toolkit / name).resolve(), binaries / name)

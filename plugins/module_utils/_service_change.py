@@ -9,24 +9,14 @@ Note: this module_util is private and not part of the collection's public interf
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from ansible_collections.baremetal.llm.plugins.module_utils._llama_server_binary import flags_of
-from ansible_collections.baremetal.llm.plugins.module_utils._llama_server_help import Flags
-from ansible_collections.baremetal.llm.plugins.module_utils._llama_server_options import arguments, base_url, launch_problems
-from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, ProblemsError, Severity, errors, warning
+from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, ProblemsError, Severity, errors
 from ansible_collections.baremetal.llm.plugins.module_utils._service import Service, parse
+from ansible_collections.baremetal.llm.plugins.module_utils._service_engine import Engine
 from ansible_collections.baremetal.llm.plugins.module_utils._service_files import Change, Content, FileDiff
 from ansible_collections.baremetal.llm.plugins.module_utils._service_gpu_host import GpuHost
-from ansible_collections.baremetal.llm.plugins.module_utils._service_host import (
-    binary_problems,
-    model_context,
-    model_problems,
-    model_version,
-    release_problems,
-)
-from ansible_collections.baremetal.llm.plugins.module_utils._service_launch import expectation, launch_of
 from ansible_collections.baremetal.llm.plugins.module_utils._service_manager import Manager, Standing
 from ansible_collections.baremetal.llm.plugins.module_utils._service_model import located
 from ansible_collections.baremetal.llm.plugins.module_utils._service_request import Request, request_problems
@@ -36,19 +26,21 @@ from ansible_collections.baremetal.llm.plugins.module_utils._service_request imp
 class Outcome:
     """What a run did, or in check mode would do; None for what its state says nothing of."""
 
-    unit: str
-    """What the manager calls the service."""
     changed: bool
     files: list[str]
     restart_required: bool
     daemon_reload_required: bool
     diffs: tuple[FileDiff, ...]
     problems: tuple[Problem, ...]
+    unit: str | None = None
+    """What systemd calls the service."""
+    project: str | None = None
+    """What Compose calls it."""
     argv: list[str] | None = None
     base_url: str | None = None
     enabled: bool | None = None
     pending: bool | None = None
-    """Whether the files are still to be accepted."""
+    """Whether the files, or what runs as they say, are still to be accepted."""
     reverted: bool | None = None
     expect: dict[str, object] | None = None
     release: str | None = None
@@ -57,11 +49,16 @@ class Outcome:
 class ServiceChange:
     """One run; in check mode it changes nothing, and tells what would be."""
 
-    def __init__(self, manager: Manager, gpu_host: GpuHost, request: Request, *, check_mode: bool) -> None:
+    def __init__(
+        self, manager: Manager, engines: Callable[[Service], Engine], gpu_host: GpuHost, request: Request, *, check_mode: bool
+    ) -> None:
         self._manager = manager
+        self._engines = engines
         self._gpu_host = gpu_host
         self._request = request
         self._check_mode = check_mode
+        self._unit = None if manager.container else manager.name
+        self._project = manager.name if manager.container else None
         self.problems: list[Problem] = []
         """What was found so far, for a run that something else ends."""
 
@@ -74,30 +71,37 @@ class ServiceChange:
 
     def _present(self) -> Outcome:
         service = self._service()
-        binary = os.path.realpath(self._request.binary)
-        flags = self._flags(binary)
-        lines, found = arguments(service, flags, self._manager.key_file)
-        gpus, gpu_found = self._gpu_host.access(service, predict=self._check_mode)
-        trained = model_context(service)
-        self._demand(*launch_problems(service, flags, trained), *found, *gpu_found, *self._manager.port_problems(service))
-        launch = launch_of(service, binary, lines, gpus, model_version=model_version(service))
-        self._demand(*release_problems(service, launch.release))
-        outcome = self._apply(self._manager.content(launch), verify=flags is not None)
-        return replace(outcome, expect=expectation(service, flags, trained, gpus), release=launch.release)
+        engine = self._engines(service)
+        self._demand(*engine.model_problems(Severity.WARNING if self._check_mode else Severity.ERROR))
+        self._demand(*engine.ask(predict=self._check_mode))
+        gpus, gpu_found = self._gpu_host.access(service, predict=self._check_mode, container=self._manager.container)
+        launch, found = engine.launch(self._manager.inside(service), gpus)
+        if not errors(gpu_found):
+            gpu_found += self._manager.host_problems(service, gpus, predict=self._check_mode)
+        self._demand(*found, *gpu_found, *self._manager.port_problems(service))
+        self._demand(*engine.release_problems(launch))
+        if not self._check_mode:
+            self._manager.prepare()
+        outcome = self._apply(self._manager.content(launch), verify=engine.known)
+        if not self._check_mode:
+            engine.remember()
+        return replace(outcome, expect=engine.expectation(gpus), release=launch.release)
 
     def _accepted(self) -> Outcome:
         files = self._manager.files
         live = files.live()
         if not self._check_mode and live.definition is not None and live != files.accepted():
             files.accept(live)
+        if not self._check_mode:
+            self._manager.settle()
         unchanged = Change(live, live)
         return replace(self._outcome(unchanged, self._manager.standing(unchanged)), pending=False)
 
     def _reverted(self) -> Outcome:
         live, accepted = self._manager.files.live(), self._manager.files.accepted()
         if accepted.definition is None or accepted == live:
-            return replace(self._apply(live, verify=False), reverted=False)
-        return replace(self._apply(accepted, verify=True), reverted=True)
+            return replace(self._apply(live, verify=False), reverted=False, pending=live != accepted)
+        return replace(self._apply(accepted, verify=True), reverted=True, pending=False)
 
     def _absent(self) -> Outcome:
         remains = self._manager.remains()
@@ -105,7 +109,8 @@ class ServiceChange:
         if remains and not self._check_mode:
             self._manager.remove(remains)
         return Outcome(
-            unit=self._manager.name,
+            unit=self._unit,
+            project=self._project,
             changed=bool(remains),
             files=[str(path) for path in remains.files],
             restart_required=False,
@@ -129,7 +134,8 @@ class ServiceChange:
     def _outcome(self, change: Change, standing: Standing) -> Outcome:
         files = self._manager.files
         return Outcome(
-            unit=self._manager.name,
+            unit=self._unit,
+            project=self._project,
             changed=bool(change.outdated),
             files=[str(path) for path in files.holding(change.after)],
             restart_required=standing.restart_required,
@@ -137,9 +143,9 @@ class ServiceChange:
             diffs=files.diffs(change),
             problems=tuple(self.problems),
             argv=standing.argv,
-            base_url=base_url(standing.argv),
+            base_url=standing.base_url,
             enabled=standing.enabled,
-            pending=change.after != files.accepted(),
+            pending=standing.on_trial or change.after != files.accepted(),
         )
 
     # -- looking ---------------------------------------------------------------------------------------------------------
@@ -155,17 +161,4 @@ class ServiceChange:
         if service is None or errors(found):
             raise ProblemsError(found)
         self.problems += found
-        service = located(service, self._request.hub_cache)
-        missing = Severity.WARNING if self._check_mode else Severity.ERROR
-        self._demand(*model_problems(service, self._request.user, missing))
-        return service
-
-    def _flags(self, binary: str) -> Flags | None:
-        """The flags of the binary; None in check mode where it is still to be built."""
-        found = list(binary_problems(binary))
-        if self._check_mode and [problem.code for problem in found] == ["binary_missing"]:
-            message = f"binary: {binary} is not there yet, so the options are not checked against it"
-            self._demand(warning("binary_missing", message, "Nothing to do if an earlier task builds it"))
-            return None
-        self._demand(*found)
-        return flags_of(binary)
+        return located(service, self._request.hub_cache)

@@ -20,7 +20,6 @@ from typing import NamedTuple
 
 from ansible_collections.baremetal.llm.plugins.module_utils._files import write_atomic
 
-_DEFINITION_MODE = 0o644
 _KEY_MODE = 0o600
 _DIRECTORY_MODE = 0o700
 
@@ -57,6 +56,9 @@ class ServiceFiles:
     """The directory of the service for root alone."""
     state: Path
     """The service's home."""
+    definition_mode: int = 0o644
+    key_owner: tuple[int, int] | None = None
+    """The account that reads the key itself; None where root does, and hands it on."""
 
     @property
     def key(self) -> Path:
@@ -75,7 +77,7 @@ class ServiceFiles:
         return _read(*self._accepted)
 
     def change_to(self, content: Content) -> Change:
-        outdated = tuple(path for path, data, mode in self._targets(content) if _differs(path, data, mode))
+        outdated = tuple(target.path for target in self._targets(content) if _differs(target))
         return Change(self.live(), content, outdated)
 
     def holding(self, content: Content) -> list[Path]:
@@ -97,18 +99,18 @@ class ServiceFiles:
         # The key first: a definition must never name a key that is not there.
         self.config.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         _private_directory(self.config)
-        for path, data, mode in self._targets(content):
-            if _differs(path, data, mode):
-                _put(path, data, mode)
+        for target in self._targets(content):
+            if _differs(target):
+                _put(target)
 
     def accept(self, content: Content) -> None:
         """Make this content what :meth:`accepted` gives. The definition goes last: without it, nothing was accepted."""
         definition, key = self._accepted
         for directory in (self.config, definition.parent):
             _private_directory(directory)
-        _put(definition, None, _DEFINITION_MODE)
-        _put(key, content.key, _KEY_MODE)
-        _put(definition, None if content.definition is None else content.definition.encode(), _DEFINITION_MODE)
+        _put(_Target(definition, None, self.definition_mode))
+        _put(_Target(key, content.key, _KEY_MODE))
+        _put(_Target(definition, _encoded(content.definition), self.definition_mode))
 
     def everything(self) -> list[Path]:
         """What of the service is there, files and directories."""
@@ -126,11 +128,20 @@ class ServiceFiles:
             with contextlib.suppress(OSError):
                 directory.rmdir()
 
-    def _targets(self, content: Content) -> list[tuple[Path, bytes | None, int]]:
+    def _targets(self, content: Content) -> list[_Target]:
         return [
-            (self.key, content.key, _KEY_MODE),
-            (self.definition, None if content.definition is None else content.definition.encode(), _DEFINITION_MODE),
+            _Target(self.key, content.key, _KEY_MODE, self.key_owner),
+            _Target(self.definition, _encoded(content.definition), self.definition_mode),
         ]
+
+
+class _Target(NamedTuple):
+    """A file as it shall be; without data it shall not be there."""
+
+    path: Path
+    data: bytes | None
+    mode: int
+    owner: tuple[int, int] | None = None
 
 
 def _read(definition: Path, key: Path) -> Content:
@@ -145,21 +156,26 @@ def _missing_ok(read: Callable[[], bytes]) -> bytes | None:
         return None
 
 
-def _differs(path: Path, data: bytes | None, mode: int) -> bool:
+def _encoded(text: str | None) -> bytes | None:
+    return None if text is None else text.encode()
+
+
+def _differs(target: _Target) -> bool:
     try:
-        status = path.lstat()
+        status = target.path.lstat()
     except (FileNotFoundError, NotADirectoryError):
-        return data is not None
-    regular = stat.S_ISREG(status.st_mode) and stat.S_IMODE(status.st_mode) == mode and status.st_uid == os.geteuid()
-    return not regular or path.read_bytes() != data
+        return target.data is not None
+    owned = status.st_uid == os.geteuid() if target.owner is None else (status.st_uid, status.st_gid) == target.owner
+    regular = stat.S_ISREG(status.st_mode) and stat.S_IMODE(status.st_mode) == target.mode and owned
+    return not regular or target.path.read_bytes() != target.data
 
 
-def _put(path: Path, data: bytes | None, mode: int) -> None:
-    if data is not None:
-        write_atomic(path, data, mode)
+def _put(target: _Target) -> None:
+    if target.data is not None:
+        write_atomic(target.path, target.data, target.mode, *(target.owner or ()))
         return
     with contextlib.suppress(FileNotFoundError):
-        path.unlink()
+        target.path.unlink()
 
 
 def _private_directory(path: Path) -> None:

@@ -25,8 +25,11 @@ class GpuHost:
     def __init__(self, host: NvidiaHost | None = None) -> None:
         self._host = host or NvidiaHost()
 
-    def access(self, service: Service, *, predict: bool) -> tuple[GpuAccess | None, list[Problem]]:
-        """How the service gets at its GPUs, and what is wrong; ``predict`` where a driver may still be installed."""
+    def access(self, service: Service, *, predict: bool, container: bool = False) -> tuple[GpuAccess | None, list[Problem]]:
+        """How the service gets at its GPUs, and what is wrong; ``predict`` where a driver may still be installed.
+
+        A container is given its devices; a unit has to make them.
+        """
         if not service.gpus:
             return None, []
         evidence = self._host.evidence()
@@ -38,7 +41,7 @@ class GpuHost:
         smi, modprobe = self._host.program("nvidia-smi"), self._host.program("nvidia-modprobe")
         if not problems and not _answer(chosen, evidence):
             problems.append(_driver_problem(service, found.problems, predict))
-        elif modprobe is None and smi is not None:
+        elif modprobe is None and smi is not None and not container:
             problems.append(
                 warning(
                     "nvidia_modprobe_missing",
@@ -46,7 +49,8 @@ class GpuHost:
                     "Install the package nvidia-modprobe, unless something else makes that node at every boot",
                 )
             )
-        return GpuAccess(tuple(chosen), smi or SMI, modprobe or MODPROBE), problems
+        driver = found.driver.loaded_version or found.driver.installed_version
+        return GpuAccess(tuple(chosen), smi or SMI, modprobe or MODPROBE, tuple(gpus), driver), problems
 
 
 def _answer(chosen: list[Device], evidence: Evidence) -> bool:

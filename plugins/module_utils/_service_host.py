@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ansible_collections.baremetal.llm.plugins.module_utils._command import run
@@ -20,12 +20,10 @@ from ansible_collections.baremetal.llm.plugins.module_utils._files import read_t
 from ansible_collections.baremetal.llm.plugins.module_utils._gguf import trained_context
 from ansible_collections.baremetal.llm.plugins.module_utils._gguf_source import NotGgufError
 from ansible_collections.baremetal.llm.plugins.module_utils._gpu_access import is_cpu_build
-from ansible_collections.baremetal.llm.plugins.module_utils._listeners import Listener, clashing, endpoint, listeners, owners
-from ansible_collections.baremetal.llm.plugins.module_utils._llama_server_options import value_of
+from ansible_collections.baremetal.llm.plugins.module_utils._listeners import clashing, endpoint, listeners, owners
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, Severity, error, warning
 from ansible_collections.baremetal.llm.plugins.module_utils._service import Service
-from ansible_collections.baremetal.llm.plugins.module_utils._systemd import Systemd
-from ansible_collections.baremetal.llm.plugins.module_utils._unit_file import exec_start
+from ansible_collections.baremetal.llm.plugins.module_utils._service_neighbours import Owners, listens, name_of
 
 # ProtectHome= and PrivateTmp= hide these from the service.
 _HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")
@@ -114,13 +112,24 @@ def readable(path: str, user: str) -> bool:
     """Whether the kernel lets this user read the file: ACLs and every directory on the way included."""
     if os.geteuid() != 0:
         return os.access(path, os.R_OK)
+    return run([*_as_user(user), "test", "-r", path]).rc == 0
+
+
+def first_unreadable(paths: Sequence[str], user: str) -> str | None:
+    """The first of these files that the user cannot read, if there is one. All are asked for at once."""
+    if os.geteuid() != 0:
+        return next((path for path in paths if not os.access(path, os.R_OK)), None)
+    told = run([*_as_user(user), "find", "-L", *paths, "-maxdepth", "0", "-readable", "-print0"]).stdout.split("\0")
+    return next((path for path in paths if path not in told), None)
+
+
+def _as_user(user: str) -> list[str]:
     try:
         account = pwd.getpwnam(user)
         identity = [f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--init-groups"]
     except KeyError:  # it is still to be created, and will have the rights that everybody has
         identity = [f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups"]
-    as_user = ["setpriv", *identity, "--"]
-    return run([*as_user, "test", "-r", path]).rc == 0
+    return ["setpriv", *identity, "--"]
 
 
 def model_context(service: Service) -> int | None:
@@ -131,9 +140,9 @@ def model_context(service: Service) -> int | None:
         return None
 
 
-def port_problems(service: Service, unit: str, other_units: Iterable[Path], systemd: Systemd) -> Iterator[Problem]:
-    """Whoever else is to listen, or listens, where the service is to listen; the service itself may."""
-    services = [path.name for path in other_units if _listens_at(path, service)]
+def port_problems(service: Service, own: str, others: Iterable[Path], port_owners: Owners) -> Iterator[Problem]:
+    """Whoever else is to listen, or listens, where the service is to listen; the service itself, as its manager calls it, may."""
+    services = [name_of(path) for path in others if _listens_at(path, service)]
     for name in services:
         yield error(
             "port_of_other_service",
@@ -145,8 +154,8 @@ def port_problems(service: Service, unit: str, other_units: Iterable[Path], syst
     holders = owners([listener.inode for listener in held]) if held else {}
     for listener in sorted(held):
         process = holders.get(listener.inode)
-        owner = systemd.unit_of(process.pid) if process else None
-        if owner in (unit, *services):
+        owner = port_owners.unit_of(process.pid) if process else None
+        if owner in (own, *services):
             continue
         holder = f"{process}{f' of {owner}' if owner else ''}" if process else "a process that cannot be told"
         yield error(
@@ -156,11 +165,7 @@ def port_problems(service: Service, unit: str, other_units: Iterable[Path], syst
         )
 
 
-def _listens_at(unit: Path, service: Service) -> bool:
-    """Whether another service's unit, running or not, is to listen at the same place."""
-    argv = exec_start(unit.read_text(encoding="utf-8", errors="replace"))
-    port = value_of("--port", argv)
-    if port is None or not port.isdecimal():
-        return False
-    theirs = [Listener(address, int(port), 0) for address in (value_of("--host", argv) or "127.0.0.1").split(",")]
+def _listens_at(definition: Path, service: Service) -> bool:
+    """Whether another service, running or not, is to listen at the same place."""
+    theirs = listens(definition)
     return any(clashing(theirs, address, service.port) for address in service.addresses)

@@ -10,19 +10,35 @@ Note: this module_util is private and not part of the collection's public interf
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from ansible_collections.baremetal.llm.plugins.module_utils._gpu_access import GpuAccess
 from ansible_collections.baremetal.llm.plugins.module_utils._llama_server_help import Flags
 from ansible_collections.baremetal.llm.plugins.module_utils._llama_server_options import (
     alias,
-    base_url,
     gpu_layers,
     locks_memory,
     slots,
 )
 from ansible_collections.baremetal.llm.plugins.module_utils._service import Service
+from ansible_collections.baremetal.llm.plugins.module_utils._service_url import base_url
+
+
+@dataclass(frozen=True)
+class Container:
+    """What an engine needs of the container that it runs in."""
+
+    image: str
+    entrypoint: tuple[str, ...]
+    """The program, to which the rest of the command is passed."""
+    reads: tuple[str, ...] = ()
+    """Files and directories of the host that it finds at the same place."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    stop_seconds: int = 30
+    """How long it may take to end what it is at."""
+    shm_bytes: int | None = None
+    """Of /dev/shm, where the service does not say."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +56,8 @@ class Launch:
     model_version: str
     """What changes when a file of the model is replaced."""
     gpus: GpuAccess | None = None
+    container: Container | None = None
+    """None for a manager that runs it on the host itself."""
 
 
 def launch_of(service: Service, binary: str, lines: Sequence[Sequence[str]], gpus: GpuAccess | None, *, model_version: str) -> Launch:
@@ -50,7 +68,8 @@ def launch_of(service: Service, binary: str, lines: Sequence[Sequence[str]], gpu
         service=service,
         release=os.path.dirname(directory) if os.path.basename(directory) == "bin" else directory,
         command=command,
-        base_url=base_url([word for line in command for word in line]),
+        # In a container it listens elsewhere than where the host reaches it.
+        base_url=base_url(service),
         locks_memory=locks_memory(service),
         model_version=model_version,
         gpus=gpus,

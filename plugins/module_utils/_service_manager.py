@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from ansible_collections.baremetal.llm.plugins.module_utils._gpu_access import GpuAccess
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem
 from ansible_collections.baremetal.llm.plugins.module_utils._service import Service
+from ansible_collections.baremetal.llm.plugins.module_utils._service_engine import Inside
 from ansible_collections.baremetal.llm.plugins.module_utils._service_files import Change, Content, ServiceFiles
 from ansible_collections.baremetal.llm.plugins.module_utils._service_launch import Launch
 
@@ -26,6 +28,8 @@ class Standing:
 
     argv: list[str]
     """The command that they shall name; empty where they shall not be there."""
+    base_url: str
+    """Where the host itself then reaches the API."""
     enabled: bool
     """Whether it starts with the host."""
     restart_required: bool
@@ -35,6 +39,8 @@ class Standing:
     unprepared: bool
     """Whether it needs something beside them that is not there, such as the account that it runs as."""
     problems: tuple[Problem, ...] = ()
+    on_trial: bool = False
+    """Whether it still has to be accepted, although its files were: it is to be started anew, or not yet to be started again."""
 
 
 @dataclass(frozen=True)
@@ -55,17 +61,25 @@ class Manager(Protocol):
 
     name: str
     """What it calls the service."""
-    key_file: str
-    """Where the process finds its API key, as its command is to name it."""
     files: ServiceFiles
+    container: bool
+    """Whether it runs the engine in a container, which gets at its GPUs in another way than a process of the host."""
 
     # -- looking ---------------------------------------------------------------------------------------------------------
 
     def place_problems(self) -> Iterable[Problem]:
         """What is wrong with where things are to be."""
 
+    def inside(self, service: Service) -> Inside: ...
+
+    def host_problems(self, service: Service, gpus: GpuAccess | None, *, predict: bool) -> Iterable[Problem]:
+        """What keeps it from giving the service what it asks for, such as GPUs, although the host has it."""
+
     def port_problems(self, service: Service) -> Iterable[Problem]:
         """Who else is to listen, or listens, where the service is to listen."""
+
+    def prepare(self) -> None:
+        """Before :meth:`content` is asked for: make what the files have to name by a number, such as the account."""
 
     def content(self, launch: Launch) -> Content:
         """What the files have to say. The same launch gives the same content, so a difference is a change."""
@@ -78,6 +92,9 @@ class Manager(Protocol):
 
     def verify(self, definition: str) -> None:
         """Fail with what the manager's own checker has against it."""
+
+    def settle(self) -> None:
+        """After it has been proven: let it be started again whenever it ends."""
 
     def write(self, change: Change) -> None:
         """Make the change, and whatever the service needs beside its files."""

@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from ansible_collections.baremetal.llm.plugins.module_utils._gguf_shards import shard_names
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_cache import RepoCache
 from ansible_collections.baremetal.llm.plugins.module_utils._service import Model, Service
+from ansible_collections.baremetal.llm.plugins.module_utils._vllm_files import set_for
 
 
 def located(service: Service, hub_cache: str) -> Service:
@@ -21,9 +24,15 @@ def located(service: Service, hub_cache: str) -> Service:
     # Of a branch that was never fetched nobody knows the commit; then its name stands for it, and the file is missing.
     snapshot = cache.snapshot(cache.commit_of(model.revision) or model.revision)
     mmproj = None if model.mmproj is None else str(snapshot / model.mmproj)
+    # Of a whole repository, the snapshot itself.
     return replace(service, model=replace(model, file=str(snapshot / model.file), mmproj=mmproj))
 
 
+def wanted_files(engine: str, options: Mapping[str, Any], named: Iterable[str]) -> list[str]:
+    """What of a repository a service needs: the files that it names, or what its engine reads of the whole."""
+    return [set_for(options)] if engine == "vllm" else list(named)
+
+
 def file_names(model: Model) -> list[str]:
-    """All files of it, the further shards too."""
+    """All files that it names, the further shards too."""
     return [name for path in model.files.values() for name in shard_names(path) or [path]]

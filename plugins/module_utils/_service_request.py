@@ -33,18 +33,28 @@ class Request:
     config_directory: str
     state_directory: str
     hub_cache: str
+    base_image: str = ""
+    """What a release of the host runs in where a container does."""
+    pull: bool = True
+    """Whether an image that is not there may be fetched."""
 
     @property
     def name(self) -> str:
         name: str = self.service["name"]
         return name
 
+    @property
+    def needs_binary(self) -> bool:
+        """Whether the engine is the release of the host, and not one that an image brings."""
+        image = self.service.get("manager") == "compose" and self.service.get("image")
+        return self.service.get("engine") != "vllm" and not image
+
 
 def request_problems(request: Request) -> Iterator[Problem]:
     problem = name_problem(request.name)
     if problem:
         yield problem
-    if request.state == "present" and not request.binary:
+    if request.state == "present" and not request.binary and request.needs_binary:
         yield error("missing_key", "binary is missing", "Give the path of llama-server, as baremetal.llm.llama_build returns it")
     group = {} if request.group == request.user else {"group": request.group}
     directories = {

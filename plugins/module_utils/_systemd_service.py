@@ -14,12 +14,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ansible_collections.baremetal.llm.plugins.module_utils import _account as account
+from ansible_collections.baremetal.llm.plugins.module_utils._docker import Docker
+from ansible_collections.baremetal.llm.plugins.module_utils._gpu_access import GpuAccess
+from ansible_collections.baremetal.llm.plugins.module_utils._llama_server_options import base_url
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, error, warning
 from ansible_collections.baremetal.llm.plugins.module_utils._service import Service, unit_name
+from ansible_collections.baremetal.llm.plugins.module_utils._service_engine import Inside
 from ansible_collections.baremetal.llm.plugins.module_utils._service_files import Change, Content, ServiceFiles
 from ansible_collections.baremetal.llm.plugins.module_utils._service_host import port_problems
 from ansible_collections.baremetal.llm.plugins.module_utils._service_launch import Launch
 from ansible_collections.baremetal.llm.plugins.module_utils._service_manager import Manager, Remains, Standing
+from ansible_collections.baremetal.llm.plugins.module_utils._service_neighbours import PortOwners, others, rival
 from ansible_collections.baremetal.llm.plugins.module_utils._service_request import Request
 from ansible_collections.baremetal.llm.plugins.module_utils._systemd import Systemd, UnitStatus
 from ansible_collections.baremetal.llm.plugins.module_utils._unit_file import (
@@ -53,7 +58,7 @@ def restart_required(change: Change, status: UnitStatus) -> bool:
 class SystemdService(Manager):
     """The unit of the service that is asked for."""
 
-    key_file = KEY_FILE
+    container = False
 
     def __init__(self, request: Request, systemd: Systemd) -> None:
         self._request = request
@@ -69,13 +74,24 @@ class SystemdService(Manager):
     # -- looking ---------------------------------------------------------------------------------------------------------
 
     def place_problems(self) -> Iterator[Problem]:
+        yield from rival(self._request, self.files.definition)
         if not self._request.state_directory.startswith(STATE_ROOT):
             given = self._request.state_directory
             message = f"state_directory: {given} is not below {STATE_ROOT}, where systemd makes such directories"
             yield error("state_directory_invalid", message, "Use /var/lib/inference, or make it a mount of the file system that you want")
 
+    def inside(self, service: Service) -> Inside:
+        return Inside(service.addresses, KEY_FILE)
+
+    def host_problems(self, service: Service, gpus: GpuAccess | None, *, predict: bool) -> Iterator[Problem]:
+        """None: the unit makes the devices itself, and systemd takes any limit."""
+        return iter(())
+
     def port_problems(self, service: Service) -> Iterator[Problem]:
-        return port_problems(service, self.name, self._other_units(), self._systemd)
+        return port_problems(service, self.name, self._others(), PortOwners(self._systemd, Docker(), service.port))
+
+    def prepare(self) -> None:
+        """A unit names the account by its name."""
 
     def content(self, launch: Launch) -> Content:
         unit = render(
@@ -89,8 +105,10 @@ class SystemdService(Manager):
 
     def standing(self, change: Change) -> Standing:
         status = self._systemd.status(self.name)
+        argv = exec_start(change.after.definition or "")
         return Standing(
-            argv=exec_start(change.after.definition or ""),
+            argv=argv,
+            base_url=base_url(argv),
             enabled=bool(self._links()),
             restart_required=restart_required(change, status),
             reload_required=status.stale or self.files.definition in change.outdated,
@@ -102,13 +120,16 @@ class SystemdService(Manager):
         return Remains(
             files=(*self._links(), *self.files.everything()),
             running=self._systemd.status(self.name).active,
-            account=account.is_ours(self._request.user) and not self._other_units(),
+            account=account.is_ours(self._request.user) and not self._others(),
         )
 
     # -- changing --------------------------------------------------------------------------------------------------------
 
     def verify(self, definition: str) -> None:
         self._systemd.verify(self.name, definition)
+
+    def settle(self) -> None:
+        """systemd starts it again from its first start on, ever more slowly."""
 
     def write(self, change: Change) -> None:
         if not account.exists(self._request.user):
@@ -131,9 +152,8 @@ class SystemdService(Manager):
         # A glob of the whole would miss a link whose unit is gone.
         return [path for wants in sorted(self._units.glob("*.wants")) if os.path.lexists(path := wants / self.name)]
 
-    def _other_units(self) -> list[Path]:
-        """The units of the other services of this host."""
-        return [path for path in sorted(self._units.glob(unit_name("*"))) if path != self.files.definition]
+    def _others(self) -> list[Path]:
+        return others(self._request, self.files.definition)
 
     def _drop_in(self, path: str) -> Problem:
         message = f"{path} changes what {self.name} says, and is not managed here"

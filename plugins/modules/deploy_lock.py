@@ -11,11 +11,13 @@ short_description: Settle what the names in an inventory stand for, in one file 
 version_added: 0.1.0
 description:
   - Asks what each model of the hub is now that the services name (its commit, and size and sha256 of each file that they need), and what
-    the sources of llama.cpp are, and writes that into one file for all hosts. Versions of CUDA toolkits and NVIDIA drivers are noted.
+    the sources of llama.cpp and the images of containers are, and writes that into one file for all hosts. Versions of CUDA toolkits and
+    NVIDIA drivers are noted.
   - What the file has already stays as it is, unless O(update) is set. It is compared with the hub all the same, and what nobody wants any
     more goes.
   - Everything is sorted, so that two files differ only where something moved. Without a change the file is not touched, and if something
     goes wrong it stays as it was.
+  - Registries of images are asked with the logins that C(docker login) has noted for the user in C(~/.docker/config.json).
   - Everything is asked from the controller, with no root and no client of the hub. Of a model, no more is downloaded than its small files
     outside LFS, of which the hub tells no sha256.
   - This is an action plugin. It runs once for all hosts and connects to none. C(playbooks/lock.yml) gives it what it needs.
@@ -38,11 +40,22 @@ options:
         description: The name of the host.
         type: str
         required: true
-      models:
+      services:
         description:
-          - The models by the names of their services, as C(inference_services[].model) has them.
-          - Those without a C(repo_id) are passed over.
-        type: dict
+          - The services, as in the variable C(inference_services), of which P(baremetal.llm.planned_services#filter) leaves enough.
+          - Of models with a C(repo_id), the files that the service names are locked; for vLLM, those that it reads of the whole repository
+            (see O(baremetal.llm.hf_model#module:files)).
+          - Of services with C(manager=compose), the image is locked, as the digest that the registry has under its tag. One that has a
+            digest already needs none.
+        type: list
+        elements: dict
+      base_image:
+        description: The image that services of Compose without one of their own run in.
+        type: str
+      insecure_registries:
+        description: Registries that are spoken to without TLS, as C(NAME:PORT). Those of this machine always are.
+        type: list
+        elements: str
       endpoint:
         description: Address of the hub, or of a mirror.
         type: str
@@ -62,7 +75,7 @@ options:
     default: {}
   update:
     description:
-      - Whether to ask anew for what branches and tags stand for, of models and of sources.
+      - Whether to ask anew for what branches and tags stand for, of models, of images and of sources.
       - To take one model anew and leave the others, remove its entry from the file.
     type: bool
     default: false
@@ -82,11 +95,18 @@ EXAMPLES = r"""
     path: "{{ inventory_dir }}/deploy.lock.yml"
     hosts:
       - host: gpu1
-        models:
-          qwen2-vl:
-            repo_id: ggml-org/Qwen2-VL-7B-Instruct-GGUF
-            file: Qwen2-VL-7B-Instruct-Q4_K_M.gguf
-            mmproj: mmproj-Qwen2-VL-7B-Instruct-f16.gguf
+        services:
+          - name: qwen2-vl
+            model:
+              repo_id: ggml-org/Qwen2-VL-7B-Instruct-GGUF
+              file: Qwen2-VL-7B-Instruct-Q4_K_M.gguf
+              mmproj: mmproj-Qwen2-VL-7B-Instruct-f16.gguf
+          - name: mistral
+            engine: vllm
+            manager: compose
+            image: vllm/vllm-openai:v0.33.0
+            model:
+              repo_id: solidrust/Mistral-7B-Instruct-v0.3-AWQ
         llama_cpp_source:
           kind: git
           repo: https://github.com/ggml-org/llama.cpp

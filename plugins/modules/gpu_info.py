@@ -6,10 +6,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: gpu_info
-short_description: The NVIDIA GPUs of a host, their driver, and the CUDA toolkits
+short_description: The NVIDIA GPUs of a host, their driver, the CUDA toolkits, and the container runtime
 version_added: 0.1.0
 description:
-  - Tells which GPUs are in a host, which driver runs and which is installed, which CUDA toolkits are there, and what is wrong with them.
+  - Tells which GPUs are in a host, which driver runs and which is installed, which CUDA toolkits and which container runtime
+    are there, and what is wrong with them.
   - It works with a driver, without one, and with a broken one. It asks C(nvidia-smi), the kernel, C(modinfo) and the files of the driver's
     libraries, and without a driver goes by the PCI ids of the GPUs, from Volta to Blackwell.
   - A GPU that is bound to a driver for virtual machines, such as C(vfio-pci), is not counted.
@@ -168,12 +169,87 @@ cuda_toolkits:
       returned: always
       sample: /usr/local/cuda-13.0
 container_runtime:
-  description:
-    - The versions of the container engines whose command line is installed, by name, C(docker) or C(podman).
-    - It does not tell whether they run and can use GPUs.
+  description: Docker, or else Podman, and what containers can have of the GPUs.
   type: dict
   returned: success
-  sample: {"docker": "28.5.1"}
+  contains:
+    engines:
+      description: The versions of the engines whose command line is installed, by name, C(docker) or C(podman).
+      type: dict
+      returned: always
+      sample: {"docker": "26.1.5+dfsg1"}
+    engine:
+      description: The one that the rest is about, V(docker) where both are there, or null.
+      type: str
+      returned: always
+      sample: docker
+    version:
+      description: The version of Docker's engine, or of its command line where the engine does not answer.
+      type: str
+      returned: always
+      sample: 26.1.5+dfsg1
+    running:
+      description: Whether Docker's engine runs.
+      type: bool
+      returned: always
+      sample: true
+    reachable:
+      description: Whether it answers this user on its socket. What follows is only known then.
+      type: bool
+      returned: always
+      sample: true
+    compose_version:
+      description: The version of Compose v2, or null.
+      type: str
+      returned: always
+      sample: 2.26.1-4
+    cgroup_driver:
+      description: The cgroup driver, or null.
+      type: str
+      returned: always
+      sample: systemd
+    storage_driver:
+      description: The storage driver, or null.
+      type: str
+      returned: always
+      sample: overlay2
+    default_runtime:
+      description: The runtime of containers that name none, or null.
+      type: str
+      returned: always
+      sample: runc
+    runtimes:
+      description: The runtimes that containers can name.
+      type: list
+      elements: str
+      returned: always
+      sample: [nvidia, runc]
+    live_restore:
+      description: Whether containers go on running while the engine restarts.
+      type: bool
+      returned: always
+      sample: true
+    cdi:
+      description: Whether CDI is on. It is null where the engine has none, or does not answer.
+      type: bool
+      returned: always
+      sample: true
+    cdi_devices:
+      description: The devices of all CDI specifications.
+      type: list
+      elements: str
+      returned: always
+      sample: ["nvidia.com/gpu=0", "nvidia.com/gpu=GPU-8b89b58e-b427-108d-ac50-06138d78fe78", "nvidia.com/gpu=all"]
+    cdi_driver_version:
+      description: The driver that the CDI specification of the GPUs was written for, or null.
+      type: str
+      returned: always
+      sample: 580.126.09
+    toolkit_version:
+      description: The version of NVIDIA's container toolkit, or null.
+      type: str
+      returned: always
+      sample: 1.20.1
 problems:
   description:
     - What is wrong. The C(code) of each stays the same for good.
@@ -184,6 +260,9 @@ problems:
       V(nvidia_smi_failed)."
     - "Warnings: V(no_gpu), V(unknown_gpu) (its compute capability is not known), V(gpu_passed_through), V(no_nvidia_smi),
       V(mig_without_devices), V(reboot_required)."
+    - "Warnings about Docker, where it is installed: V(container_runtime_unreachable), V(compose_missing), V(cdi_unsupported),
+      V(cdi_disabled), V(legacy_gpu_hook) (containers lose their GPUs at a C(systemctl daemon-reload)), V(cdi_spec_missing),
+      V(cdi_spec_stale) (another driver runs, other GPUs are there, or files are gone), V(cdi_spec_unreadable)."
   type: list
   elements: dict
   returned: success
@@ -214,6 +293,8 @@ problems:
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.baremetal.llm.plugins.module_utils._container_host import ContainerHost
+from ansible_collections.baremetal.llm.plugins.module_utils._container_runtime import Gpus, Runtime, runtime_problems
 from ansible_collections.baremetal.llm.plugins.module_utils._nvidia_driver import survey
 from ansible_collections.baremetal.llm.plugins.module_utils._nvidia_host import NvidiaHost
 
@@ -228,13 +309,15 @@ def main() -> t.NoReturn:
     )
     host = NvidiaHost(timeout=module.params["timeout"])
     found = survey(host.evidence())
+    runtime = Runtime(ContainerHost().evidence())
+    shown = [gpu.uuid for gpu in found.gpus if gpu.uuid and gpu.index is not None]
     module.exit_json(
         changed=False,
         gpus=[gpu.as_dict() for gpu in found.gpus],
         driver=found.driver.as_dict(),
         cuda_toolkits=[toolkit._asdict() for toolkit in host.toolkits(module.params["toolkit_prefixes"])],
-        container_runtime=host.container_runtimes(),
-        problems=[problem.as_dict() for problem in found.problems],
+        container_runtime=runtime.as_dict(),
+        problems=[problem.as_dict() for problem in (*found.problems, *runtime_problems(runtime, Gpus(shown, found.driver.loaded_version)))],
     )
 
 

@@ -39,6 +39,9 @@ options:
     description:
       - Names of files, or globs such as V(*q4_k_m*.gguf); all files of the repository without it.
       - One shard of a split GGUF brings all of them.
+      - "V(@vllm) stands for what vLLM reads of a repository: configuration, tokenizer, chat templates, and the weights as safetensors,
+        once. Where they are there in both formats, those of Hugging Face's are taken, and with V(@vllm-mistral) those of Mistral's own
+        (C(params.json), C(consolidated*.safetensors)). Copies in other forms are not (pickles, GGUF, ONNX, C(original/))."
     type: list
     elements: str
     default: []

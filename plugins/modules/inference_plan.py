@@ -10,7 +10,7 @@ short_description: What a deployment would meet on a host, before anything is to
 version_added: 0.1.0
 description:
   - Looks on the host which files of the models are there, what disk and memory it has, and plans the memory of the services whose models
-    are there (see M(baremetal.llm.memory_plan)).
+    are there (see M(baremetal.llm.memory_plan)). The model of a service of vLLM is a directory, or a whole repository of the hub.
   - For models that are still to come, it reads their headers on the controller, from the files that are to be copied or from the hub, and
     plans with those. A header that belongs to a commit is kept below C(~/.cache/baremetal.llm) and read once.
   - It fails with all errors at once, or returns them together with everything else that M(baremetal.llm.plan_report) shows.
@@ -141,8 +141,9 @@ plan:
   description:
     - The host as an entry of O(baremetal.llm.plan_report#module:hosts).
     - "Beside what M(baremetal.llm.memory_plan) and M(baremetal.llm.plan_report) find, there are the errors V(model_missing),
-      V(local_file_missing), V(model_unavailable) (the hub does not give the model) and V(model_not_bundled) (nor does the O(bundle)), and
-      the warnings V(model_unknown) (it can't be asked now), V(memory_unknown) and V(host_unreachable)."
+      V(local_file_missing), V(model_incomplete) (a directory lacks what vLLM reads), V(model_unavailable) (the hub does not give the model)
+      and V(model_not_bundled) (nor does the O(bundle)), and the warnings V(model_unknown) (it can't be asked now), V(memory_unknown) and
+      V(host_unreachable)."
   returned: always
   type: dict
 models_due:
@@ -152,10 +153,18 @@ models_due:
 gpu_memory_mib:
   description:
     - What the weights and the cache of each service take of its GPUs, by its name, as O(baremetal.llm.inference_probe#module:expect) takes
-      it. A service is left out that has no GPUs, that nobody can plan, or that lets go of its model at times (C(sleep_idle_seconds)).
+      it. Of vLLM, whose cache takes what is left, that is the least. A service is left out that has no GPUs, that nobody can plan, or that
+      lets go of its model at times (C(sleep_idle_seconds)).
   returned: always
   type: dict
   sample: {"qwen2-vl": 5721}
+kv_cache_tokens:
+  description:
+    - Between which numbers of tokens the cache of each service of vLLM will lie, by its name, as
+      O(baremetal.llm.inference_probe#module:expect) takes it.
+  returned: always
+  type: dict
+  sample: {"mistral": {"low": 115104, "high": 123552}}
 msg:
   description: All errors, one a line.
   returned: when it fails

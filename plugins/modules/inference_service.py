@@ -9,10 +9,11 @@ module: inference_service
 short_description: The files of one inference service, checked before they go live
 version_added: 0.1.0
 description:
-  - Turns one service into a hardened systemd unit and, with an API key, a file that only root can read and that the process is given as a
-    systemd credential.
-  - Everything is checked before anything is changed. The options are checked against what the binary's own C(--help) lists, the model is
-    looked at, the port must be free, and the unit has to pass C(systemd-analyze verify).
+  - Turns one service into a hardened systemd unit, or into a Compose project with one hardened container; and, with an API key, into a file
+    that the process is given as a systemd credential or as a secret of Compose, and that nobody else can read but root.
+  - Everything is checked before anything is changed. The options are checked against what the engine itself lists (for C(llama-server), the
+    C(--help) of the very binary, also of that in an image), the model is looked at, the port must be free, and what the manager is to read
+    has to pass its own checker (C(systemd-analyze verify), C(docker compose config)).
   - It neither starts nor restarts a service, and tells with RV(restart_required) when that is due. Only O(state=absent) stops one.
 extends_documentation_fragment:
   - baremetal.llm.attributes
@@ -23,8 +24,10 @@ options:
     required: true
     suboptions:
       name:
-        description: Its name, of lower-case letters, digits, C(-), C(_) and C(.). The unit is called C(inference-<name>.service), and the
-          API presents the model under this name unless O(service.options) has an C(alias).
+        description:
+          - Its name, of lower-case letters, digits, C(-), C(_) and, with O(service.manager=systemd), C(.). The unit is called
+            C(inference-<name>.service), the Compose project and its container C(inference-<name>).
+          - The API presents the model under this name unless O(service.options) has an C(alias).
         type: str
         required: true
       engine:
@@ -33,7 +36,9 @@ options:
         choices: [llama_server, vllm]
         default: llama_server
       manager:
-        description: What runs the engine.
+        description:
+          - What runs the engine.
+          - V(compose) needs Docker with Compose 2.18 or newer on the host. From 2.30 on, GPUs are given in the short form.
         type: str
         choices: [systemd, compose]
         default: systemd
@@ -64,6 +69,8 @@ options:
           - An index is looked up when the unit is written, and the unit names UUIDs, so that a GPU that fails or changes its slot never
             makes the service compute on another one.
           - The unit starts the engine only once these GPUs answer. Until then systemd tries again, ever more slowly.
+          - A container is given them by CDI, which has to list them, and is made anew when what CDI gives has changed, as with another
+            driver.
           - In check mode, a host without a driver is taken for one that will have it, and only warned of.
         type: list
         elements: str
@@ -98,7 +105,7 @@ options:
             description: Number of CPUs.
             type: float
           memory:
-            description: Memory, such as V(128GiB) or V(512MiB).
+            description: Memory, such as V(128GiB) or V(512MiB). In a container, C(/dev/shm) counts as well.
             type: str
           shm_size:
             description: Size of C(/dev/shm) in a container. It has no effect with O(service.manager=systemd).
@@ -108,18 +115,31 @@ options:
             type: dict
             default: {}
       image:
-        description: Container image. It has no effect with O(service.manager=systemd).
+        description:
+          - Container image, with O(service.manager=compose) only. It is fetched if it is not on the host.
+          - Without one, C(llama-server) is that of O(binary), which is mounted into O(base_image) with the shared libraries that it needs.
         type: str
   binary:
     description:
       - Absolute path of C(llama-server). Links are followed, so that the unit is bound to one release.
       - In check mode it may still be missing; the options are then not checked against it.
-      - Required with O(state=present).
+      - Required with O(state=present), unless O(service.image) brings the engine.
     type: path
+  base_image:
+    description:
+      - The image that O(binary) runs in with O(service.manager=compose). It needs a C library no older than the host's, and C(bash), by
+        which the container's health is checked.
+    type: str
+    default: debian:trixie-slim
+  pull:
+    description: Whether an image that is not on the host may be fetched. If not, it has to be there.
+    type: bool
+    default: true
   state:
     description:
       - V(present) writes the files.
-      - V(accepted) keeps a copy of the files as they are, once the service has been proven to serve with them. It never counts as a change.
+      - V(accepted) keeps a copy of the files as they are, once the service has been proven to serve with them, and gives a container the
+        restart policy V(unless-stopped). It never counts as a change.
       - V(reverted) puts back the files that were last accepted, if there are any; a deployment does so when new ones turn out not to serve.
       - V(absent) stops the service and removes its files, its state included.
     type: str
@@ -218,8 +238,13 @@ RETURN = r"""
 unit:
   description: Name of the unit.
   type: str
-  returned: always
+  returned: with O(service.manager=systemd)
   sample: inference-chat.service
+project:
+  description: Name of the Compose project, and of its container.
+  type: str
+  returned: with O(service.manager=compose)
+  sample: inference-chat
 files:
   description: The files of the service; with O(state=absent) what was removed.
   type: list
@@ -227,7 +252,7 @@ files:
   returned: always
   sample: [/etc/systemd/system/inference-chat.service, /etc/inference/chat/api-key]
 argv:
-  description: The command of the unit. It names the file that holds the API key, and never the key.
+  description: The command of the unit or the container. It names the file that holds the API key, and never the key.
   type: list
   elements: str
   returned: unless O(state=absent)
@@ -237,7 +262,7 @@ restart_required:
   type: bool
   returned: always
 enabled:
-  description: Whether the unit starts with the host.
+  description: Whether the unit or the container, as it is, starts with the host.
   type: bool
   returned: unless O(state=absent)
 daemon_reload_required:
@@ -245,7 +270,7 @@ daemon_reload_required:
   type: bool
   returned: always
 pending:
-  description: Whether the files are still to be accepted.
+  description: Whether the files are still to be accepted; and the container, where it has to be made anew or is not to be started again.
   type: bool
   returned: unless O(state=absent)
 reverted:
@@ -284,7 +309,7 @@ expect:
       type: str
   sample: {alias: chat, n_ctx: 8192, slots: 2, listen: ["127.0.0.1:8080"], gpus: [], gpu_layers: null}
 release:
-  description: The directory of the release that O(binary) belongs to.
+  description: The directory of the release that O(binary) belongs to, or O(service.image).
   type: str
   returned: with O(state=present)
   sample: /opt/llama.cpp/releases/0a1b2c3d4e5f
@@ -307,11 +332,22 @@ problems:
           V(quantised_v_needs_flash_attention), V(embedding_batch), V(embedding_batch_below_context), V(cache_ram_exceeds_memory),
           V(cache_reuse_without_effect), V(context_shift_without_effect), V(threads_exceed_cpus), V(context_beyond_training),
           V(gpus_without_layers), V(device_without_gpus)."
+        - "Options for vLLM: V(image_release_unknown), V(option_release), V(option_incomplete), V(needs_download), V(batch_below_length),
+          V(batch_below_sequences), V(block_size), V(enforce_eager), V(metrics_disabled), V(offload_exceeds_shm), V(offload_needs_server),
+          V(offload_without_size), V(quantization_given), V(servers_exceed_cpus), V(shm_exceeds_memory), V(shutdown_takes_long),
+          V(gpus_needed), V(gpus_unused)."
+        - "vLLM on the host: V(dtype_unsupported), V(fp8_cache_stored_only), V(fp8_cache_unsupported), V(gpu_too_old),
+          V(image_needs_driver), V(tokenizer_files_missing), V(model_not_directory), V(model_incomplete), V(model_outside),
+          V(model_config_invalid)."
         - "Its GPUs: V(gpu_not_there), V(gpu_is_split), V(gpu_twice), V(gpu_mig_alone), V(gpu_not_visible), V(cpu_release),
           V(nvidia_modprobe_missing). What keeps the driver from working has the codes of RV(baremetal.llm.gpu_info#module:problems)."
         - "The host: V(binary_missing), V(binary_unusable), V(binary_hidden), V(model_missing), V(model_is_directory), V(model_not_gguf),
-          V(model_unreadable), V(model_hidden), V(port_in_use), V(port_of_other_service), V(drop_in)."
-        - "Only in a list of services, from P(baremetal.llm.service_problems#filter): V(duplicate_name), V(duplicate_port)."
+          V(model_unreadable), V(model_hidden), V(port_in_use), V(port_of_other_service),
+          V(name_of_other_manager), V(drop_in)."
+        - "A container: V(docker_missing), V(docker_unreachable), V(compose_missing), V(compose_too_old), V(image_missing),
+          V(cdi_device_missing), V(cpus_exceed_host)."
+        - "Only in a list of services, from P(baremetal.llm.service_problems#filter): V(duplicate_name), V(duplicate_port),
+          V(gpu_shares_exceed_one)."
       type: str
     severity:
       description: V(error) or V(warning).
@@ -328,15 +364,17 @@ import typing as t
 from copy import deepcopy
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.baremetal.llm.plugins.module_utils._docker import Docker
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_cache import DEFAULT_CACHE
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, ProblemsError, warnings
 from ansible_collections.baremetal.llm.plugins.module_utils._service import KEYS
+from ansible_collections.baremetal.llm.plugins.module_utils._service_cdi import CdiHost
 from ansible_collections.baremetal.llm.plugins.module_utils._service_change import Outcome, ServiceChange
 from ansible_collections.baremetal.llm.plugins.module_utils._service_gpu_host import GpuHost
+from ansible_collections.baremetal.llm.plugins.module_utils._service_parts import engine_of, manager_of
 from ansible_collections.baremetal.llm.plugins.module_utils._service_request import Request
 from ansible_collections.baremetal.llm.plugins.module_utils._systemd import Systemd
-from ansible_collections.baremetal.llm.plugins.module_utils._systemd_service import SystemdService
 
 
 def request_of(params: dict[str, t.Any]) -> Request:
@@ -369,11 +407,20 @@ def main() -> t.NoReturn:
             "config_directory": {"type": "path", "default": "/etc/inference"},
             "state_directory": {"type": "path", "default": "/var/lib/inference"},
             "hub_cache": {"type": "path", "default": DEFAULT_CACHE},
+            "base_image": {"type": "str", "default": "debian:trixie-slim"},
+            "pull": {"type": "bool", "default": True},
         },
         supports_check_mode=True,
     )
     request = request_of(module.params)
-    change = ServiceChange(SystemdService(request, Systemd()), GpuHost(), request, check_mode=module.check_mode)
+    docker = Docker()
+    change = ServiceChange(
+        manager_of(request, Systemd(), docker, CdiHost(), predict=module.check_mode),
+        lambda service: engine_of(service, request, docker),
+        GpuHost(),
+        request,
+        check_mode=module.check_mode,
+    )
     try:
         outcome = change.run()
     except ProblemsError as failure:

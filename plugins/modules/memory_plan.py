@@ -150,6 +150,12 @@ gpus:
       description: The part of C(overhead_mib) that the driver keeps back, once for all services on the GPU.
       type: int
       sample: 494
+    claim_mib:
+      description:
+        - What has to be free before the service starts, besides what the driver keeps back.
+        - For vLLM, that is its C(gpu_memory_utilization) and a CUDA context; for C(llama-server), 0.
+      type: int
+      sample: 0
     free_mib:
       description: What is left. It is negative by what is missing.
       type: int
@@ -172,7 +178,7 @@ host:
       type: int
       sample: 0
     compute_mib:
-      description: What is computed in.
+      description: What is computed in; with O(engine=vllm), what its processes take.
       type: int
       sample: 24
     prompt_cache_mib:

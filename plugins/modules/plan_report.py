@@ -150,8 +150,9 @@ problems:
     code:
       description:
         - Stable name of the kind of problem.
-        - "Found here, all of them errors: V(gpu_shared_too_small), V(host_memory_too_small), V(disk_too_small), and V(does_not_fit) for a
-          service that does not fit without another error that says why. A warning: V(host_memory_short)."
+        - "Found here, all of them errors: V(gpu_shared_too_small), V(gpu_claim_unmet) (of services of vLLM on one GPU),
+          V(host_memory_too_small), V(disk_too_small), and V(does_not_fit) for a service that does not fit without another error that says
+          why. A warning: V(host_memory_short)."
       type: str
       sample: gpu_shared_too_small
     severity:

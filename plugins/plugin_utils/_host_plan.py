@@ -14,6 +14,7 @@ from typing import Any
 
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UnavailableError, UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._llama_server_options import rule_problems
+from ansible_collections.baremetal.llm.plugins.module_utils._memory_range import MIB
 from ansible_collections.baremetal.llm.plugins.module_utils._models_there import expected_of, sound_services
 from ansible_collections.baremetal.llm.plugins.module_utils._plan_input import parse_hosts
 from ansible_collections.baremetal.llm.plugins.module_utils._plan_report import Finding
@@ -22,6 +23,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._received_file impor
 from ansible_collections.baremetal.llm.plugins.module_utils._service import Service
 from ansible_collections.baremetal.llm.plugins.module_utils._service_memory import gpus_of, memory_of, no_model, not_known, numbered
 from ansible_collections.baremetal.llm.plugins.module_utils._service_model import file_names
+from ansible_collections.baremetal.llm.plugins.module_utils._vllm_files import set_for
 from ansible_collections.baremetal.llm.plugins.plugin_utils._model_headers import HubHeaders, of_local
 
 Seen = Mapping[str, Any]
@@ -59,7 +61,7 @@ class HostPlan:
         """The services that the host's own llama.cpp can be asked about, and with which arguments of memory_plan."""
         for service in self.services if seen and seen["calibrates"] else ():
             headers = seen["services"][service.name]["headers"] if seen else None
-            if headers and "unreadable" not in headers:
+            if service.engine == "llama_server" and headers and "unreadable" not in headers:
                 with contextlib.suppress(UserError):  # of a GPU that is not there, the calculated plan tells
                     yield service.name, self._request(service, headers)
 
@@ -84,18 +86,24 @@ class HostPlan:
     def gpu_memory_mib(self, entry: Mapping[str, Any]) -> dict[str, int]:
         """What each service holds of its GPUs for certain, as long as it has its model loaded."""
         sleeps = {service.name for service in self.services if "sleep_idle_seconds" in service.options}
-        planned = {service["name"]: service["plan"]["gpus"] for service in entry["services"] if service["plan"]}
+        planned = {service["name"]: service["plan"] for service in entry["services"] if service["plan"]}
+        return {name: _held_mib(plan) for name, plan in planned.items() if plan["gpus"] and name not in sleeps}
+
+    def kv_cache_tokens(self, entry: Mapping[str, Any]) -> dict[str, dict[str, int]]:
+        """Between which numbers of tokens the cache of each service of vLLM will lie."""
+        planned = {service["name"]: service["plan"]["capacity"] for service in entry["services"] if service["plan"]}
         return {
-            name: sum(gpu["weights_mib"] + (gpu["kv_cache_mib"] or 0) for gpu in gpus)
-            for name, gpus in planned.items()
-            if gpus and name not in sleeps
+            name: {"low": capacity["kv_cache_tokens_low"], "high": capacity["kv_cache_tokens_high"]}
+            for name, capacity in planned.items()
+            if capacity
         }
 
     def findings(self, entry: dict[str, Any]) -> tuple[list[str], list[str]]:
         """The errors and the warnings; no warning that a later task repeats."""
         (host,) = parse_hosts([entry])
         told = {(problem["code"], problem["message"]) for problem in self.params["problems"]}
-        rules = {service.name: {problem.code for problem in rule_problems(service)} for service in self.services}
+        of_llama = [service for service in self.services if service.engine == "llama_server"]
+        rules = {service.name: {problem.code for problem in rule_problems(service)} for service in of_llama}
         warnings = [
             _text(finding)
             for finding in host.findings
@@ -105,8 +113,14 @@ class HostPlan:
         ]
         return [_text(finding) for finding in host.findings if finding.is_error], warnings
 
-    def header(self, service: Service, name: str, commit: str | None) -> dict[str, Any]:
-        """Of a file that is not on the host."""
+    def headers(self, service: Service, commit: str | None) -> dict[str, dict[str, Any]]:
+        """Of a model that is not on the host, by the names of its files; of a whole one there is one, whose name is empty."""
+        model = service.model
+        if service.engine == "vllm" and model.repo_id is not None:
+            return {model.file: self._headers.of_whole(model.repo_id, commit or model.revision, set_for(service.options))}
+        return {name: self._header(service, name, commit) for name in model.files.values()}
+
+    def _header(self, service: Service, name: str, commit: str | None) -> dict[str, Any]:
         if service.model.repo_id is not None:
             return self._headers.of(service.model.repo_id, commit or service.model.revision, name)
         source = next((upload["src"] for upload in self.uploads if upload["dest"] == name), None)
@@ -174,7 +188,8 @@ class _ServicePlan:
 
     @cached_property
     def found(self) -> Mapping[str, Any]:
-        return self.seen["services"][self.service.name] if self.seen else {"files": [], "headers": None, "hub": None}
+        nothing: Mapping[str, Any] = {"files": [], "incomplete": "", "headers": None, "hub": None}
+        return self.seen["services"][self.service.name] if self.seen else nothing
 
     @cached_property
     def hub(self) -> Mapping[str, Any]:
@@ -188,10 +203,10 @@ class _ServicePlan:
     @cached_property
     def headers(self) -> dict[str, dict[str, Any]] | UserError | None:
         """Of files that are still to come, by their names; None where all are there, or where nobody brings them."""
-        if self.found["headers"] or self.missing:
+        if self.found["headers"] or self.missing or self.damaged:
             return None
         try:
-            return {name: self.host.header(self.service, name, self.commit) for name in self.service.model.files.values()}
+            return self.host.headers(self.service, self.commit)
         except UserError as reason:
             return reason
 
@@ -217,6 +232,11 @@ class _ServicePlan:
         brought = {upload["dest"] for upload in self.host.uploads}
         return [file["path"] for file in self.found["files"] if file["size"] is None and file["path"] not in brought]
 
+    @property
+    def damaged(self) -> str:
+        """What is said of a directory of the host that is there and can't be served."""
+        return "" if self.service.model.repo_id is not None else str(self.found["incomplete"])
+
     @cached_property
     def model(self) -> dict[str, Any]:
         model = self.service.model
@@ -229,7 +249,7 @@ class _ServicePlan:
     def _files_of_host(self) -> Iterator[dict[str, Any]]:
         uploads = {upload["dest"]: upload for upload in self.host.uploads}
         there = {file["path"]: file["size"] for file in self.found["files"]}
-        for name in file_names(self.service.model):
+        for name in there or file_names(self.service.model):
             if name in uploads:
                 yield self.host.upload(uploads[name], self.seen)
             else:
@@ -253,6 +273,9 @@ class _ServicePlan:
         elif isinstance(self.headers, UserError):
             reason = no_model if self.service.model.repo_id else not_known
             found.append(reason(self.headers).as_dict())
+        if self.damaged:
+            message, _semicolon, remedy = f"model.file: {self.damaged}".partition("; ")
+            found.append(error("model_incomplete", message, f"{remedy[:1].upper()}{remedy[1:]}" or "Correct model.file").as_dict())
         for path in self.missing:
             message = f"model: {path} is not on the host, and models_local_files does not bring it"
             found.append(error("model_missing", message, "Put the file there, correct the path, or name a model of the hub").as_dict())
@@ -269,6 +292,14 @@ class _ServicePlan:
             "fits": plan and plan["fits"],
             "plan": plan,
         }
+
+
+def _held_mib(plan: Mapping[str, Any]) -> int:
+    weights = sum(gpu["weights_mib"] for gpu in plan["gpus"])
+    if plan["capacity"]:
+        # vLLM makes of all that is left a cache, which is no smaller than this.
+        return int(weights + plan["capacity"]["kv_cache_tokens_low"] * plan["kv_bytes_per_token"] // MIB)
+    return int(weights + sum(gpu["kv_cache_mib"] or 0 for gpu in plan["gpus"]))
 
 
 def _text(finding: Finding) -> str:

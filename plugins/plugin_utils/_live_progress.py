@@ -51,6 +51,9 @@ class LiveProgressAction(ActionBase):
     _supports_diff = True
     _supports_async = True
 
+    goes_on = "goes on without this terminal; run the same command again to come back to it"
+    """What the operator is told about the work once it has begun."""
+
     def run(self, tmp: None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
         task_vars = task_vars or {}
@@ -131,7 +134,7 @@ class LiveProgressAction(ActionBase):
         job_id = job["ansible_job_id"]
         host = audience(self._task, task_vars)
         if host:
-            display.display(f"  {host} · goes on without this terminal; run the same command again to come back to it", stderr=True)
+            display.display(f"  {host} · {self.goes_on}", stderr=True)
         result = self._watch(job_id, progress_file, Watch(before, time.monotonic()), host, task_vars)
         if result is None:
             return {

@@ -1,11 +1,15 @@
 # Copyright: (c) 2026, the baremetal.llm contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a lock is made of, asked from the controller: the hub, git repositories, the package index. It takes no root, and keeps nothing."""
+"""What a lock is made of, asked from the controller: the hub, registries of images, git repositories, the package index.
+
+It takes no root, and keeps nothing.
+"""
 
 from __future__ import annotations
 
 import io
+import os
 import tempfile
 from pathlib import Path
 
@@ -14,9 +18,11 @@ from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserE
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_file import HubRepo
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_names import HubFile, Listing
 from ansible_collections.baremetal.llm.plugins.module_utils._job import Job
-from ansible_collections.baremetal.llm.plugins.module_utils._lock_wanted import WantedModel
+from ansible_collections.baremetal.llm.plugins.module_utils._lock_wanted import WantedImage, WantedModel
 from ansible_collections.baremetal.llm.plugins.module_utils._progress import ProgressFile
+from ansible_collections.baremetal.llm.plugins.module_utils._registry import digest_of, login_of
 from ansible_collections.baremetal.llm.plugins.module_utils._source import Source, SourceCache, fetch, resolve_revision
+from ansible_collections.baremetal.llm.plugins.plugin_utils._registry_web import RegistryWeb, docker_config
 
 
 class Outside:
@@ -25,6 +31,10 @@ class Outside:
 
     def sha256(self, model: WantedModel, commit: str, file: HubFile) -> str:
         return _hub_listing.sha256_of(_repo(model, commit), file)
+
+    def image_digest(self, image: WantedImage) -> str:
+        login = login_of(image.image.registry, docker_config(os.environ))
+        return digest_of(image.image, RegistryWeb(), login, plain=image.plain)
 
     def digest(self, source: Source) -> str:
         missing = [f"{tool.what} ({tool.package})" for tool in source.tools if tool.find() is None]

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the baremetal.llm contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A plan on the terminal: a table of the hosts, one of their GPUs, what is wrong, and one line for all of it."""
+"""A plan on the terminal: a table of the hosts, one of their GPUs and one of what vLLM keeps, what is wrong, and one line for all of it."""
 
 from __future__ import annotations
 
@@ -33,11 +33,12 @@ _GAP = Block([""])
 
 def blocks(groups: Sequence[Alike], summary: Summary, columns: int) -> list[Block]:
     """The whole plan. Texts are wrapped to so many columns; the tables are as wide as they are."""
-    gpus = _gpu_table(groups)
+    gpus, caches = _gpu_table(groups), _cache_table(groups)
     texts = list(_texts(groups, max(columns, _NARROWEST)))
     return [
         Block(_host_table(groups)),
         *([_GAP, Block(["GPU memory in GiB", *gpus])] if gpus else []),
+        *([_GAP, Block(["Cache of vLLM in tokens", *caches])] if caches else []),
         *([_GAP, *texts] if texts else []),
         _GAP,
         Block([words.closing(summary)]),
@@ -64,6 +65,27 @@ def _host_table(groups: Sequence[Alike]) -> list[str]:
 def _gpu_table(groups: Sequence[Alike]) -> list[str]:
     rows = [(words.hosts(alike), *_gpu_cells(use)) for alike in groups for use in alike.first.uses]
     return render(("HOST", "GPU", *_FIGURES, "SERVICES"), rows, numeric=_FIGURES) if rows else []
+
+
+def _cache_table(groups: Sequence[Alike]) -> list[str]:
+    """How many requests vLLM has room for, beside how many it is to take."""
+    figures = ("TOKENS", "OF A REQUEST", "ROOM FOR", "MOST AT ONCE")
+    planned = [(alike, service.name, service.plan) for alike in groups for service in alike.first.services if service.plan]
+    rows = [
+        (
+            words.hosts(alike),
+            name,
+            words.number(plan.capacity.kv_cache_tokens),
+            words.cache_bounds(plan.capacity) or words.NOTHING,
+            words.number(plan.tokens_per_slot),
+            words.number(plan.capacity.sequences_of_full_length),
+            words.number(plan.slots),
+        )
+        for alike, name, plan in planned
+        if plan.capacity
+    ]
+    headings = ("HOST", "SERVICE", figures[0], "BETWEEN", *figures[1:])
+    return render(headings, rows, numeric=figures) if rows else []
 
 
 def _gpu_cells(use: GpuUse) -> tuple[str, ...]:

@@ -87,16 +87,30 @@ def runs_on(host: Host, service: Service) -> str:
 
 
 def context(plan: MemoryPlan) -> str:
-    """``8 slots of 4,096 tokens``."""
+    """``8 slots of 4,096 tokens``, or of vLLM ``up to 16 requests at once, of up to 32,768 tokens``."""
     tokens = "an unknown number of" if plan.tokens_per_slot is None else f"{plan.tokens_per_slot:,}"
+    if plan.capacity and plan.slots is not None:
+        return f"up to {count(plan.slots, 'request')} at once, of up to {tokens} tokens"
     return f"{tokens} tokens for a request" if plan.slots is None else f"{count(plan.slots, 'slot')} of {tokens} tokens"
 
 
 def capacity(found: Capacity) -> str:
-    """``119,280 tokens, which are 3.64 requests of full length``."""
+    """``119,280 tokens (111,072 to 124,688), which are 3.64 requests of full length``."""
     tokens = UNKNOWN if found.kv_cache_tokens is None else f"{found.kv_cache_tokens:,} tokens"
+    if bounds := cache_bounds(found):
+        tokens = f"{tokens} ({bounds})"
     requests = found.sequences_of_full_length
     return tokens if requests is None else f"{tokens}, which are {requests:g} requests of full length"
+
+
+def cache_bounds(found: Capacity) -> str:
+    """``111,072 to 124,688``."""
+    bounds = (found.kv_cache_tokens_low, found.kv_cache_tokens_high)
+    return "" if None in bounds else " to ".join(f"{tokens:,}" for tokens in bounds)
+
+
+def number(found: float | None) -> str:
+    return UNKNOWN if found is None else f"{found:,g}" if found != int(found) else f"{int(found):,}"
 
 
 def figures(plan: MemoryPlan | None) -> str:

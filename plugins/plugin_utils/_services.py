@@ -11,7 +11,7 @@ from typing import Any
 from ansible.errors import AnsibleError
 from jinja2.exceptions import UndefinedError
 
-_PLANNED = ("name", "engine", "manager", "model", "gpus", "host", "port", "options", "resources")
+_PLANNED = ("name", "engine", "manager", "model", "gpus", "host", "port", "options", "resources", "image")
 
 
 def planned_service(service: Any) -> Any:

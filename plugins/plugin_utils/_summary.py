@@ -9,6 +9,7 @@ import ipaddress
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
+from ansible_collections.baremetal.llm.plugins.module_utils._image import DEFAULT_TAG, parse_image
 from ansible_collections.baremetal.llm.plugins.module_utils._listeners import endpoint
 from ansible_collections.baremetal.llm.plugins.module_utils._table import render
 
@@ -32,27 +33,49 @@ def rows_of(variables: Mapping[str, Any]) -> list[Row]:
     build = _registered(variables, "__llama_cpp_build") if plan.get("due", True) else {}
     release = build.get("build_key") or plan.get("build_key") or ""
     units = _registered(variables, "__inference_started")
-    proofs = {proof["item"]["unit"]: proof for proof in _results(variables, "__inference_probed", "timings")}
+    proofs = {_name(proof["item"]): proof for proof in _results(variables, "__inference_probed", "timings")}
     rows = []
-    for written in _results(variables, "__inference_written", "unit"):
-        proof = proofs.get(written["unit"], {})
+    for written in _results(variables, "__inference_written", "base_url"):
+        proof = proofs.get(_name(written), {})
         expected = written.get("expect") or {}
+        # What an earlier play started stays registered when this one has nothing to start.
+        due = written.get("restart_required") or written.get("daemon_reload_required") or not written.get("enabled")
         rows.append(
             Row(
                 host=variables["inventory_hostname"],
                 service=written["item"],
                 url=_url(written["base_url"], expected.get("listen") or (), variables),
                 model=proof.get("server", {}).get("alias") or expected.get("alias") or "",
-                release=release[:_RELEASE_DIGITS],
+                release=_release(written, release),
                 tokens_per_second=proof.get("timings", {}).get("tokens_per_second"),
                 changed=[
-                    *(["release"] if build.get("changed") else []),
+                    *(["release"] if build.get("changed") and not _image(written) else []),
                     *(["configuration"] if written.get("changed") else []),
-                    *(verb for verb in ("enabled", "started", "restarted") if written["unit"] in units.get(verb, ())),
+                    *(["container"] if "project" in written and written.get("restart_required") else []),
+                    *(verb for verb in ("enabled", "started", "restarted") if due and written.get("unit") in units.get(verb, ())),
                 ],
             )
         )
     return rows
+
+
+def _name(written: Mapping[str, Any]) -> str:
+    """What its manager calls a service."""
+    return str(written.get("unit") or written.get("project"))
+
+
+def _image(written: Mapping[str, Any]) -> str:
+    """The image that brings the engine; a release that was built on the host is a directory."""
+    release = str(written.get("release") or "/")
+    return "" if release.startswith("/") else release
+
+
+def _release(written: Mapping[str, Any], built: str) -> str:
+    """Enough to tell by eye what runs: of an image its tag, or else the beginning of its digest."""
+    image = parse_image(_image(written))
+    if image is None:
+        return built[:_RELEASE_DIGITS]
+    return image.tag or (image.digest or DEFAULT_TAG).removeprefix("sha256:")[:_RELEASE_DIGITS]
 
 
 def _registered(variables: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -32,7 +32,7 @@ class Card(t.NamedTuple):
     name: str
 
 
-def _range(*arguments: str) -> str:
+def range_command(*arguments: str) -> str:
     done = subprocess.run([RANGE, *arguments], capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -48,7 +48,7 @@ class GpuHost(Deployment):
         """Give the host these GPUs, and a driver (`none`: none), and leave it as after a boot with them."""
         options = [f"--driver={driver}"] if driver else []
         options += [f"--program={name}={mib}" for name, mib in (programs or {}).items()]
-        listing = _range("gpus", self.name, *models, f"--modules={modules}", *options)
+        listing = range_command("gpus", self.name, *models, f"--modules={modules}", *options)
         rows = (line.split(maxsplit=3) for line in listing.splitlines())
         return [Card(int(index), address, uuid, name) for index, address, uuid, name in rows]
 
@@ -59,7 +59,7 @@ class GpuHost(Deployment):
         self.run(*APT_INSTALL, *wanted)
 
     def lose(self, *indexes: int) -> None:
-        _range("lose", self.name, *map(str, indexes))
+        range_command("lose", self.name, *map(str, indexes))
 
     def boot_id(self) -> str:
         return self.run("cat", "/proc/sys/kernel/random/boot_id", check=False).strip()
@@ -75,10 +75,10 @@ class GpuHost(Deployment):
 
     def cut_power(self) -> None:
         """Everything on the host ends at once; `power_on` boots its disk again."""
-        _range("cut", self.name)
+        range_command("cut", self.name)
 
     def power_on(self) -> None:
-        _range("up", self.name)
+        range_command("up", self.name)
         self.run("systemctl", "is-system-running", "--wait", check=False)
 
 
@@ -92,20 +92,25 @@ def gpu_host(
     snapshot: str | None = None,
     distribution: str | None = None,
     binds: t.Sequence[str] = (),
+    docker: bool = False,
     alias: str = "quickstart",
     **options: t.Any,
 ) -> t.Iterator[GpuHost]:
-    """A host of its own with these GPUs (see `range gpus --help`), called ``alias`` in the inventory; the rest as for `Deployment`."""
+    """A host of its own with these GPUs (see `range gpus --help`), called ``alias`` in the inventory; the rest as for `Deployment`.
+
+    With ``docker``, Docker works on it once it is installed (see docker_hosts.py for one that has it).
+    """
     origin = [f"--from={snapshot}"] if snapshot else []
     origin += [f"--distribution={distribution}"] if distribution else []
     origin += [f"--bind={bind}" for bind in binds]
+    origin += ["--docker"] if docker else []
     with tempfile.TemporaryDirectory(prefix=f"{name}-") as directory:
         try:
-            _range("up", name, *origin)
-            (pathlib.Path(directory) / "range.yml").write_text(_range("inventory", f"{alias}={name}"), encoding="utf-8")
-            address = next(host["address"] for host in json.loads(_range("list", "--json")) if host["name"] == name)
+            range_command("up", name, *origin)
+            (pathlib.Path(directory) / "range.yml").write_text(range_command("inventory", f"{alias}={name}"), encoding="utf-8")
+            address = next(host["address"] for host in json.loads(range_command("list", "--json")) if host["name"] == name)
             host = GpuHost(name, address, pathlib.Path(directory), **options)
             host.plug(*gpus, driver=driver, modules=modules, programs=programs)
             yield host
         finally:
-            _range("down", name)
+            range_command("down", name)

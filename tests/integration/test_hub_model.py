@@ -293,6 +293,17 @@ def test_the_role_brings_what_services_name_and_nothing_twice(model: Model, hub:
     role("absent")
     assert not model.cache.root.exists()
 
+    # Of a repository that is taken as a whole, what the engine reads.
+    read = {"config.json": SMALL, "model.safetensors": BIG, "tokenizer.json": b"{}"}
+    commit = repository.commit({**FILES, **read, "pytorch_model.bin": BIG, "README.md": b"#"})
+    served = {"engine": "vllm", "manager": "compose", "image": "vllm/vllm-openai:v0.33.0"}
+    whole = [{"name": "whole", "model": {"repo_id": "acme/tiny"}, "port": 3, **served}]
+    assert role(inference_services=whole)[-1] == "Models of the hub: present"
+    assert sorted(model.cache.paths(commit)) == sorted(read)
+    assert role(inference_services=whole) == ["Models of the hub: planned"]
+    role("absent", inference_services=whole)
+    assert not model.cache.root.exists()
+
 
 # --- proofs -------------------------------------------------------------------------------------------------------------
 

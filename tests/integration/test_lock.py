@@ -1,7 +1,8 @@
-"""playbooks/lock.yml against a hub of this machine, and a host that gets what the lock says, whatever the hub has meanwhile."""
+"""playbooks/lock.yml against a hub and a registry of this machine; a host then gets what the lock says, whatever these have meanwhile."""
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 import yaml
 from ansible_collections.baremetal.llm.tests.hub.hublib.repository import Repository
 from ansible_collections.baremetal.llm.tests.hub.hublib.server import Hub
+from ansible_collections.baremetal.llm.tests.registry import Registry
 
 from .deployment import ROOT, Deployment, Run
 
@@ -164,6 +166,105 @@ def test_the_token_is_used_and_never_told(inventory: Inventory, hub: Hub) -> Non
     assert "hf_reader" not in told and inventory.content()["models"]["acme/gated@main"]["files"][0]["sha256"] == sha256(b"{}")
 
 
+WHOLE = {"config.json": b"{}", "model.safetensors": b"weights", "tokenizer.json": b"[]"}
+SETTLED = [
+    {
+        "hosts": "all",
+        "gather_facts": False,
+        "tasks": [
+            {"ansible.builtin.import_role": {"name": f"baremetal.llm.{role}", "tasks_from": "variables"}}
+            for role in ("inference", "models")
+        ]
+        + [{"name": "Tell", "ansible.builtin.debug": {"msg": "{{ __inference_locked }}"}}],
+    }
+]
+"""What the roles make of the lock."""
+
+
+def served(image: str, *, name: str = "mistral", **changes: t.Any) -> dict[str, t.Any]:
+    """A service of vLLM that takes a whole repository."""
+    return {**service(None, name=name), "engine": "vllm", "manager": "compose", "image": image, **changes}
+
+
+@pytest.fixture
+def registry() -> t.Iterator[Registry]:
+    with Registry() as registry:
+        yield registry
+
+
+def settled(inventory: Inventory, **extra: t.Any) -> dict[str, t.Any]:
+    playbook = inventory.directory / "settled.yml"
+    playbook.write_text(json.dumps(SETTLED), encoding="utf-8")
+    run = inventory.play(str(playbook), extra)
+    assert run.rc == 0, run.output
+    told = run.task("Tell").result["msg"]
+    assert isinstance(told, dict)
+    return told
+
+
+def test_images_and_what_vllm_reads(inventory: Inventory, hub: Hub, registry: Registry) -> None:
+    digest = registry.push("vllm/vllm-openai", "v0.33.0", "amd64", "arm64")
+    registry.push("library/debian", "trixie-slim", "amd64")
+    commit = hub.by_name["acme/tiny"].commit({**WHOLE, Q4: b"four", "pytorch_model.bin": b"pickle", "README.md": b"#"})
+    image, base_image = f"{registry.name}/vllm/vllm-openai:v0.33.0", f"{registry.name}/library/debian:trixie-slim"
+    in_compose = {**service(Q4), "manager": "compose"}
+    inventory.describe(gpu1=[served(image)], gpu2=[served(image), {**in_compose, "name": "chat"}])
+    base = {"inference_base_image": base_image}
+    changed, moved = inventory.changes(**base)
+    assert changed and f"image {image}: {digest.removeprefix('sha256:')[:12]}" in moved
+    content = inventory.content()
+    assert set(content["images"]) == {image, base_image} and content["images"][image] == digest
+    entry = content["models"]["acme/tiny@main"]
+    assert [file["path"] for file in entry["files"]] == ["config.json", "model.safetensors", Q4, "tokenizer.json"]
+    assert entry["services"] == ["chat", "mistral"]
+    asked = [(request.method, request.path) for request in registry.asked if request.path.startswith("/v2/vllm")]
+    assert asked == [("HEAD", "/v2/vllm/vllm-openai/manifests/v0.33.0")] * 4, "a challenge each, in check mode and for real"
+
+    # The tag moves, and nothing follows it but a run that is told to.
+    other = registry.push("vllm/vllm-openai", "v0.33.0", "amd64", "arm64", "riscv64")
+    before = len(registry.asked)
+    assert inventory.changes(**base) == (False, []) and len(registry.asked) == before
+    told = settled(inventory, **base, inference_require_lock=True)
+    assert told["services"]["mistral"] == {"model": {"revision": commit}, "image": f"{image}@{digest}"}
+    assert told["services"]["chat"] == {"model": {"revision": commit}}
+    assert told["base_image"] == f"{base_image}@{content['images'][base_image]}" and told["problems"] == []
+    assert told["models"]["mistral"]["files"] == ["@vllm"] and told["models"]["mistral"]["expected"]["commit"] == commit
+    inventory.lock("--limit", "gpu1", **base, **UPDATE)
+    assert inventory.content()["images"] == {**content["images"], image: other}
+
+    # What the lock does not settle.
+    newer = served(image.replace("v0.33.0", "v0.34.0"))
+    inventory.describe(gpu1=[newer])
+    (problem,) = settled(inventory, **base, inference_require_lock=True)["problems"]
+    assert (problem["code"], problem["severity"]) == ("image_not_locked", "error") and "v0.34.0 is not in " in problem["message"]
+    assert settled(inventory, **base)["problems"][0]["severity"] == "warning"
+    inventory.describe(gpu1=[served(f"{image}@{digest}")])
+    assert settled(inventory, **base, inference_require_lock=True)["problems"] == []
+    registry.push("vllm/vllm-openai", "v0.34.0", "amd64")
+    inventory.lock(**base)
+    assert "images" not in inventory.content(), "what has a digest needs none"
+
+
+def test_a_login_of_docker_is_used_and_never_told(
+    inventory: Inventory, hub: Hub, registry: Registry, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    hub.by_name["acme/tiny"].commit(WHOLE)
+    registry.users = {"operator": "hunter2hunter2"}
+    digest = registry.push("team/vllm", "v1", "amd64")
+    inventory.describe(gpu1=[served(f"{registry.name}/team/vllm:v1")])
+    run = inventory.play(LOCK)
+    assert run.rc != 0 and f"{registry.name}/team/vllm:v1 (mistral on gpu1): image: {registry.name} refuses team/vllm (401)" in run.failure
+    assert f"`docker login {registry.name}` on this machine" in run.failure and not inventory.file.exists()
+    (tmp_path / "docker").mkdir()
+    auth = base64.b64encode(b"operator:hunter2hunter2").decode()
+    (tmp_path / "docker" / "config.json").write_text(json.dumps({"auths": {registry.name: {"auth": auth}}}), encoding="utf-8")
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
+    run = inventory.lock("-vvv", "--diff")
+    assert inventory.content()["images"] == {f"{registry.name}/team/vllm:v1": digest}
+    told = run.output + json.dumps([task.result for task in run.tasks]) + inventory.file.read_text("utf-8")
+    assert "hunter2" not in told and auth not in told
+
+
 CASES: dict[str, tuple[list[dict[str, t.Any]], dict[str, t.Any], list[str]]] = {
     "unknown repository": ([service(Q4, repo_id="acme/none")], {}, ["acme/none@main (chat on gpu1): repo_id: there is no acme/none on"]),
     "no name of a repository": ([service(Q4, repo_id="tiny")], {}, ["gpu1: the model of chat: repo_id: 'tiny' is not the name of"]),
@@ -189,6 +290,17 @@ CASES: dict[str, tuple[list[dict[str, t.Any]], dict[str, t.Any], list[str]]] = {
         ["llama_cpp_source: source.version: 'no-such-branch' is neither a branch nor a tag"],
     ),
     "unknown kind of source": ([], {"llama_cpp_source": {"kind": "gti"}}, ["gpu1: llama_cpp_source: source.kind: 'gti' is none of git,"]),
+    "no registry": (
+        [served("127.0.0.1:9/vllm:v1", model={"file": "/srv/mistral"})],
+        {},
+        ["127.0.0.1:9/vllm:v1 (mistral on gpu1): image: 127.0.0.1:9 can't be reached"],
+    ),
+    "no name of an image": ([served("vLLM")], {}, ["gpu1: the image of mistral: 'vLLM' cannot name an image; write it as NAME:TAG"]),
+    "no safetensors": (
+        [served(f"debian@sha256:{'0' * 64}")],
+        {},
+        ["acme/tiny@main (mistral on gpu1): files: acme/tiny at ", "has no weights as safetensors, only .gguf; take a model that has them"],
+    ),
     "no directory": ([], {"inference_lock_file": "/nowhere/deploy.lock.yml"}, ["/nowhere is not a directory; correct inference_lock_file"]),
 }
 

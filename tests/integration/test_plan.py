@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.baremetal.llm.tests import model_blueprints as models
-from ansible_collections.baremetal.llm.tests.example_hub import example_hub
+from ansible_collections.baremetal.llm.tests.example_hub import MISTRAL_AWQ, example_hub
 from ansible_collections.baremetal.llm.tests.host_classes import A10, HOST_CLASSES, RTX5090
 from ansible_collections.baremetal.llm.tests.hub.hublib.faults import Fault
 from ansible_collections.baremetal.llm.tests.hub.hublib.repository import Content, Repository
@@ -133,6 +133,32 @@ def test_a_profile_that_cannot_hold_an_image_and_a_context_that_does_not_fit(exa
     assert "SUGGESTION" in plan.output
     failed = example.run(**extra, plan_fail_on_errors=True)
     assert failed.returncode != 0 and "slot" in failed.stdout
+
+
+def test_a_whole_repository_for_vllm(example: Example, hub: Hub) -> None:
+    served = {
+        "name": "mistral",
+        "engine": "vllm",
+        "manager": "compose",
+        "image": "vllm/vllm-openai:v0.33.0",
+        "model": {"repo_id": MISTRAL_AWQ},
+        "gpus": [0],
+        "port": 8000,
+        "options": {"max_model_len": 32768, "gpu_memory_utilization": 0.9, "max_num_seqs": 16},
+        "api_key": KEY,
+    }
+    plan = example.plan(models_hub_endpoint=hub.endpoint, inference_services=[served])
+    host = plan.host(A10.host)
+    (model,) = host["models"]
+    assert {"config.json", "model.safetensors", "tokenizer.json"} < {file["path"] for file in model["files"]}
+    assert "README.md" not in {file["path"] for file in model["files"]}
+    capacity = host["services"][0]["plan"]["capacity"]
+    assert 3.5 < capacity["sequences_of_full_length"] < 4 and host["fits"] is True
+    assert plan.codes(A10.host) == {*FROM_THE_INVENTORY, "image_not_locked", "sequences_exceed_cache"}
+    assert "\nCache of vLLM in tokens\n" in plan.output and f"{capacity['kv_cache_tokens']:,}" in plan.output
+    assert KEY not in plan.output + plan.page
+    refused = example.plan(models_hub_endpoint=hub.endpoint, inference_services=[served], inference_require_lock=True)
+    assert "ERROR  " in refused.output and "the image vllm/vllm-openai:v0.33.0 is not locked" in " ".join(refused.output.split())
 
 
 HUB_CASES = {

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,10 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.inventory.manager import InventoryManager
-from ansible.parsing.dataloader import DataLoader
-from ansible.template import Templar
-from ansible.vars.manager import VariableManager
 from ansible_collections.baremetal.llm.plugins.filter.service_problems import FilterModule
 from ansible_collections.baremetal.llm.plugins.module_utils._cuda_case import Request
 from ansible_collections.baremetal.llm.plugins.module_utils._cuda_plan import resolve
@@ -35,10 +30,9 @@ from ansible_collections.baremetal.llm.plugins.module_utils._service import pars
 from ansible_collections.baremetal.llm.plugins.module_utils._service_launch import launch_of
 from ansible_collections.baremetal.llm.plugins.module_utils._unit_file import KEY_FILE, Account, Places
 from ansible_collections.baremetal.llm.plugins.module_utils._unit_file import render as render_unit
+from ansible_collections.baremetal.llm.tests.example_inventory import INVENTORY, ROOT, rows
 from ansible_collections.baremetal.llm.tests.host_classes import A10, HOST_CLASSES, RTX5090, TINY, HostClass, read_flags
 
-ROOT = Path(__file__).resolve().parents[2]
-INVENTORY = ROOT / "inventories" / "example"
 HELP = parse_help((ROOT / "tests/unit/plugins/fixtures/llama_server/help.txt").read_text("utf-8"))
 KEYS = {host_class.key: "a" * 32 for host_class in HOST_CLASSES}
 
@@ -47,18 +41,9 @@ by_host = pytest.mark.parametrize("host_class", HOST_CLASSES, ids=lambda host_cl
 
 
 @pytest.fixture(scope="module")
-def variables() -> Callable[..., Any]:
-    """Reads a variable of a host as Ansible would, with these extra variables."""
-    loader = DataLoader()
-    inventory = InventoryManager(loader, sources=[str(INVENTORY)])
-    manager = VariableManager(loader, inventory)
-
-    def read(host: str, name: str, **extra: Any) -> Any:
-        manager._extra_vars = {**KEYS, **extra}
-        templar = Templar(loader, manager.get_vars(host=inventory.get_host(host)))
-        return templar.template(templar.available_variables[name])
-
-    return read
+def variables(example: Callable[..., Any]) -> Callable[..., Any]:
+    """Reads a variable of a host as Ansible would, with these extra variables and all keys."""
+    return lambda host, name, **extra: example(host, name, **{**KEYS, **extra})
 
 
 @pytest.fixture(scope="module")
@@ -259,13 +244,6 @@ def test_toolkit_and_driver_fit_the_gpu(variables: Callable[..., Any], host_clas
 
 
 # -- the pages ---------------------------------------------------------------------------------------------------------
-
-
-def rows(page: str, first: str) -> list[list[str]]:
-    """The rows of the table whose head starts with this cell."""
-    table = re.search(rf"^\| {re.escape(first)} \|.*\n\| ---.*\n((?:\|.*\n)+)", page, re.MULTILINE)
-    assert table, f"no table of {first}"
-    return [[cell.strip().strip("`") for cell in line.strip("|").split("|")] for line in table[1].splitlines()]
 
 
 def test_the_page_of_the_a10_shows_the_choices_as_they_are(variables: Callable[..., Any]) -> None:

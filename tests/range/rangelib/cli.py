@@ -32,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
     up.add_argument(
         "--bind", dest="binds", action="append", default=[], metavar="SRC:DST", help="show a path of this machine in the host; repeatable"
     )
+    up.add_argument("--docker", action="store_true", help="let Docker run in it; a snapshot of such a host brings that with it")
 
     down = commands.add_parser("down", help="remove hosts and everything of theirs")
     down.add_argument("names", nargs="*", metavar="NAME")
@@ -88,7 +89,8 @@ def program(text: str) -> tuple[str, int]:
 def dispatch(arguments: argparse.Namespace, layout: Layout) -> None:
     match arguments.command:
         case "up":
-            print(line(layout, host.up(layout, arguments.name, arguments.distribution, arguments.snapshot, arguments.binds)))
+            origin = (arguments.distribution, arguments.snapshot, arguments.binds)
+            print(line(layout, host.up(layout, arguments.name, *origin, docker=arguments.docker)))
         case "down":
             if bool(arguments.names) == arguments.all:
                 raise RangeError("Say which hosts to remove, or --all.")

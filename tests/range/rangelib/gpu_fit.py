@@ -81,7 +81,7 @@ def _driver_commands(driver: str | None, flavour: str) -> list[str]:
     if driver is None:
         return []
     if driver == "none":
-        return [f"{_APT} purge '?installed ?origin(NVIDIA)'"]
+        return [f"{_APT} purge '?installed ?origin(NVIDIA) ?not(?name(nvidia-container))'"]
     asked, others = packages.needed(driver, flavour)
     version = packages.debian_version(driver)
     wanted = " ".join(f"{name}={version}" for name in [*asked, *others])

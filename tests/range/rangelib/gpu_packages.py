@@ -26,7 +26,7 @@ MODULE_PACKAGES = {OPEN: "nvidia-kernel-open-dkms", PROPRIETARY: "nvidia-kernel-
 
 _LICENCES = {OPEN: "Dual MIT/GPL", PROPRIETARY: "NVIDIA"}
 _OTHER_KERNEL = "6.1.0-99-amd64"
-_LIBRARIES = f"usr/lib/{platform.machine()}-linux-gnu"
+LIBRARIES = f"usr/lib/{platform.machine()}-linux-gnu"
 _ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 _ON_HOST = Path(__file__).parent / "on_gpu_host"
 _SAME = "="
@@ -71,12 +71,12 @@ def _relation(version: str, *names: str) -> str:
 
 def _library(name: str, upstream: str, major: str = "1") -> dict[str, File]:
     return {
-        f"{_LIBRARIES}/{name}.so.{upstream}": File(elf.library()),
-        f"{_LIBRARIES}/{name}.so.{major}": File(link=f"{name}.so.{upstream}"),
+        f"{LIBRARIES}/{name}.so.{upstream}": File(elf.library()),
+        f"{LIBRARIES}/{name}.so.{major}": File(link=f"{name}.so.{upstream}"),
     }
 
 
-def _program(source: str, **values: str) -> File:
+def program(source: str, **values: str) -> File:
     text = (_ON_HOST / source).read_text()
     for name, value in values.items():
         text = text.replace(f"@{name}@", value)
@@ -100,10 +100,10 @@ def driver(upstream: str, kernel: str) -> list[Package]:
         return Package(name, version, description, tuple(relations), files or {}, scripts or {})
 
     unit = {
-        "usr/bin/nvidia-persistenced": _program("nvidia-persistenced"),
+        "usr/bin/nvidia-persistenced": program("nvidia-persistenced"),
         "usr/lib/systemd/system/nvidia-persistenced.service": File((_ON_HOST / "nvidia-persistenced.service").read_bytes()),
     }
-    smi = {"usr/bin/nvidia-smi": _program("nvidia_smi.py", VERSION=upstream, CUDA=VERSIONS[upstream])}
+    smi = {"usr/bin/nvidia-smi": program("nvidia_smi.py", VERSION=upstream, CUDA=VERSIONS[upstream])}
     return [
         package("libnvidia-ml1", "NVIDIA Management Library (NVML) runtime library", files=_library("libnvidia-ml", upstream)),
         package("libnvidia-cfg1", "NVIDIA binary OpenGL/GLX configuration library", files=_library("libnvidia-cfg", upstream)),
@@ -121,7 +121,7 @@ def driver(upstream: str, kernel: str) -> list[Package]:
         package(
             "nvidia-modprobe",
             "utility to load NVIDIA kernel modules and create device nodes",
-            files={"usr/bin/nvidia-modprobe": _program("nvidia-modprobe")},
+            files={"usr/bin/nvidia-modprobe": program("nvidia-modprobe")},
         ),
         package("nvidia-kernel-support", "NVIDIA binary kernel module support files", "=nvidia-modprobe"),
         package(

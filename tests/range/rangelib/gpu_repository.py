@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from . import container_toolkit
 from .gpu_packages import Package, everything
 from .layout import Layout
 from .lock import locked
@@ -20,7 +21,7 @@ from .process import run
 
 def ensure(layout: Layout) -> Path:
     kernel = platform.release()
-    wanted = everything(kernel)
+    wanted = [*everything(kernel), *container_toolkit.packages()]
     finished = layout.cache / f"gpu-packages-{key(wanted)}"
     if finished.is_dir():
         return finished

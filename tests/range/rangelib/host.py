@@ -99,22 +99,25 @@ def inventory(layout: Layout, hosts: Mapping[str, Host]) -> str:
 # --- up
 
 
-def up(layout: Layout, name: str, distribution: str | None, snapshot: str | None, binds: Sequence[str]) -> Host:
+def up(layout: Layout, name: str, distribution: str | None, snapshot: str | None, binds: Sequence[str], *, docker: bool = False) -> Host:
     checked_name(name)
     doctor.check(layout)
     with locked(layout.host_lock(name)):
         host = load(layout, name)
         if host is not None and state(host) != "stale":
-            _must_match(host, distribution, snapshot, binds)
+            _must_match(host, distribution, snapshot, binds, docker)
             if state(host) == "off":
                 _start(layout, host)
             else:
                 _await_ssh(layout, host, None)
             return host
-        chosen, layers = _layers(layout, distribution, snapshot)
+        chosen, layers, data = _origin(layout, distribution, snapshot)
         try:
-            host = _record(layout, name, chosen, snapshot, layers, _absolute_binds(binds))
+            docker = docker or data is not None
+            host = _record(layout, name, chosen, snapshot, layers, _absolute_binds(binds), docker=docker)
             _write_identity(layout, host)
+            if docker:
+                _lay_docker_data(host, data)
             _start(layout, host)
         except BaseException:
             _remove(layout, name)
@@ -122,8 +125,8 @@ def up(layout: Layout, name: str, distribution: str | None, snapshot: str | None
         return host
 
 
-def _must_match(host: Host, distribution: str | None, snapshot: str | None, binds: Sequence[str]) -> None:
-    asked = {"distribution": distribution, "snapshot": snapshot, "binds": _absolute_binds(binds)}
+def _must_match(host: Host, distribution: str | None, snapshot: str | None, binds: Sequence[str], docker: bool) -> None:
+    asked = {"distribution": distribution, "snapshot": snapshot, "binds": _absolute_binds(binds), "docker": docker}
     for what, value in asked.items():
         there = getattr(host, what)
         if value and value != there:
@@ -140,17 +143,20 @@ def _absolute_binds(binds: Sequence[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _layers(layout: Layout, distribution: str | None, snapshot: str | None) -> tuple[str, tuple[str, ...]]:
+def _origin(layout: Layout, distribution: str | None, snapshot: str | None) -> tuple[str, tuple[str, ...], Path | None]:
+    """The distribution, the layers to stand on, and what Docker had in a snapshot."""
     if snapshot is None:
         distribution = distribution or "debian12"
-        return distribution, (str(base.ensure(layout, distribution)),)
+        return distribution, (str(base.ensure(layout, distribution)),), None
     saved = _load_snapshot(layout, snapshot)
     if distribution not in (None, saved["distribution"]):
         raise RangeError(f"Snapshot `{snapshot}` is {saved['distribution']}, not {distribution}; leave --distribution out.")
-    return saved["distribution"], tuple(saved["lower"])
+    return saved["distribution"], tuple(saved["lower"]), layout.snapshots / snapshot / "docker" if saved.get("docker") else None
 
 
-def _record(layout: Layout, name: str, distribution: str, snapshot: str | None, layers: tuple[str, ...], binds: tuple[str, ...]) -> Host:
+def _record(
+    layout: Layout, name: str, distribution: str, snapshot: str | None, layers: tuple[str, ...], binds: tuple[str, ...], *, docker: bool
+) -> Host:
     with locked(layout.lock):
         _sweep(layout, keep=name)
         _erase(layout, name)  # what a killed run left of this very host
@@ -172,6 +178,7 @@ def _record(layout: Layout, name: str, distribution: str, snapshot: str | None, 
             cgroup=str(cgroup.host_path(layout, name)),
             storage=str(layout.host_storage(name)),
             state=str(layout.host_state(name)),
+            docker=docker,
         )
         host.save()
         return host
@@ -205,6 +212,14 @@ def _write_identity(layout: Layout, host: Host) -> None:
         _like_below(target.parent, upper, host.lower)
         target.write_text(text)
         target.chmod(mode)
+
+
+def _lay_docker_data(host: Host, saved: Path | None) -> None:
+    """A copy for each host: Docker writes into all of it."""
+    if saved is None:
+        host.docker_data.mkdir(mode=0o710)
+    else:
+        run(["cp", "--archive", "--reflink=auto", str(saved), str(host.docker_data)])
 
 
 def _like_below(directory: Path, upper: Path, lower: Sequence[str]) -> None:
@@ -305,6 +320,7 @@ def _sweep(layout: Layout, keep: str) -> None:
 
 def _erase(layout: Layout, name: str) -> None:
     cgroup.destroy(cgroup.host_path(layout, name))
+    network.unplug(layout.machine(name))
     _rmtree(layout.host_storage(name))
     _rmtree(layout.host_state(name))
 
@@ -360,6 +376,15 @@ def _load_snapshot(layout: Layout, snapshot: str) -> dict[str, Any]:
     return saved
 
 
+def has_snapshot(layout: Layout, snapshot: str) -> bool:
+    """Whether hosts can start from it: it is there, and so is all that it stands on."""
+    try:
+        _load_snapshot(layout, snapshot)
+    except RangeError:
+        return False
+    return True
+
+
 def save(layout: Layout, name: str, snapshot: str) -> None:
     """Shut the host down, keep its disk as a read-only layer, and let the host go."""
     checked_name(snapshot, "snapshot")
@@ -373,8 +398,11 @@ def save(layout: Layout, name: str, snapshot: str) -> None:
         _rmtree(partial)
         partial.mkdir(parents=True)
         layers = [str(kept / "upper"), *host.lower]
-        (partial / "snapshot.json").write_text(json.dumps({"distribution": host.distribution, "lower": layers}, indent=2))
+        kind = {"distribution": host.distribution, "lower": layers, "docker": host.docker}
+        (partial / "snapshot.json").write_text(json.dumps(kind, indent=2))
         (Path(host.storage) / "upper").rename(partial / "upper")
+        if host.docker:
+            host.docker_data.rename(partial / "docker")
         os.sync()
         partial.rename(kept)
         _remove(layout, name)

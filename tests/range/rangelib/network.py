@@ -146,6 +146,14 @@ def ensure(layout: Layout) -> ipaddress.IPv4Network:
     return subnet
 
 
+def unplug(machine: str) -> None:
+    """Take away the outer end of a host's cable, whose name the next host of that name needs.
+
+    The kernel would do it with the host's network, at a moment of its own. A name too long for a link is an alternative name of it.
+    """
+    run(["ip", "link", "delete", f"vb-{machine}"], check=False)
+
+
 def teardown(layout: Layout) -> None:
     """Take this scope's network away. The caller holds the global lock and no host is left."""
     for arguments in deletions(_save(), layout.tag):

@@ -26,6 +26,7 @@ class Host:
     cgroup: str
     storage: str
     state: str  # the directory that holds this record
+    docker: bool = False  # whether a container engine works in it
 
     def save(self) -> None:
         directory = Path(self.state)
@@ -46,6 +47,11 @@ class Host:
     @property
     def console(self) -> Path:
         return Path(self.state) / "console.log"
+
+    @property
+    def docker_data(self) -> Path:
+        """Docker lays overlays over each other, which an overlay cannot hold: /var/lib/docker is this directory of the outer disk."""
+        return Path(self.storage) / "docker"
 
     @property
     def exit_file(self) -> Path:

@@ -12,7 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from . import cgroup
@@ -20,8 +20,13 @@ from .record import Host
 
 REBOOT = 133  # systemd-nspawn's exit status when the host asked to be started again
 
-# Undocumented in --help, all in systemd's docs/ENVIRONMENT: a host on cgroup v2 whatever the outer machine is on.
+# Undocumented in --help, all in systemd's docs/ENVIRONMENT: a host on cgroup v2 whatever the outer machine is on,
 NSPAWN_ENVIRONMENT = {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"}
+# and, for Docker, one that may set /proc/sys/net of its own.
+DOCKER_ENVIRONMENT = {"SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network"}
+# systemd inside enforces DevicePolicy= and IPAddressDeny= with BPF programs; runc gives each container a keyring.
+SYSTEM_CALLS = ("bpf",)
+DOCKER_SYSTEM_CALLS = (*SYSTEM_CALLS, "@keyring")
 _NAMESPACES = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
 
 
@@ -36,13 +41,18 @@ def nspawn_argv(host: Host, root: Path) -> list[str]:
         "--resolv-conf=off",
         "--timezone=off",
         "--console=read-only",
-        "--system-call-filter=bpf",  # systemd inside enforces DevicePolicy= and IPAddressDeny= with BPF programs
+        f"--system-call-filter={' '.join(DOCKER_SYSTEM_CALLS if host.docker else SYSTEM_CALLS)}",
         f"--directory={root}",
         f"--machine={host.machine}",
         f"--hostname={host.name}",
         f"--network-bridge={host.bridge}",
         *(f"--bind={bind}" for bind in host.binds),
+        *((f"--bind={host.docker_data}:/var/lib/docker",) if host.docker else ()),
     ]
+
+
+def nspawn_environment(host: Host) -> dict[str, str]:
+    return {**NSPAWN_ENVIRONMENT, **(DOCKER_ENVIRONMENT if host.docker else {})}
 
 
 def overlay_options(host: Host) -> str:
@@ -71,15 +81,15 @@ def power(state: Path) -> None:
     boot, code = 0, REBOOT
     while code == REBOOT:
         boot += 1
-        code = _boot(nspawn_argv(host, root), Path(host.cgroup) / f"boot{boot}")
+        code = _boot(nspawn_argv(host, root), nspawn_environment(host), Path(host.cgroup) / f"boot{boot}")
     (state / "exit").write_text(str(code))
 
 
-def _boot(argv: Sequence[str], group: Path) -> int:
+def _boot(argv: Sequence[str], environment: Mapping[str, str], group: Path) -> int:
     def join() -> None:
         cgroup.join(group)
 
-    with subprocess.Popen(argv, env={**os.environ, **NSPAWN_ENVIRONMENT}, stdin=subprocess.DEVNULL, preexec_fn=join) as nspawn:
+    with subprocess.Popen(argv, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, preexec_fn=join) as nspawn:
         return nspawn.wait()
 
 

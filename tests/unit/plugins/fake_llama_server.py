@@ -14,12 +14,15 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
-RECORDED = Path(__file__).parent / "fixtures" / "llama_server"
+Self = TypeVar("Self", bound="FakeLlamaServer")
+
+RECORDED = Path(__file__).parent / "fixtures"
 
 
-def recorded(name: str) -> bytes:
-    return (RECORDED / name).read_bytes()
+def recorded(name: str, engine: str = "llama_server") -> bytes:
+    return (RECORDED / engine / name).read_bytes()
 
 
 @dataclass
@@ -32,8 +35,14 @@ class FakeLlamaServer:
     change: Callable[[str, bytes], bytes] = lambda _, body: body  # what becomes of a recorded answer
     completion_status: int = 200
     asked: list[tuple[str, str]] = field(default_factory=list)
+    questions: list[dict[str, object]] = field(default_factory=list)
+    cannot_chat: bool = False
 
-    def __enter__(self) -> FakeLlamaServer:
+    engine = "llama_server"
+    said = {"/props": "props.json", "/v1/models": "models.json"}
+    guarded = "/"
+
+    def __enter__(self: Self) -> Self:
         class Server(ThreadingHTTPServer):
             address_family = socket.AF_INET6 if ":" in self.address else socket.AF_INET
 
@@ -59,6 +68,11 @@ class FakeLlamaServer:
     def url(self) -> str:
         return f"http://[{self.address}]:{self.port}" if ":" in self.address else f"http://{self.address}:{self.port}"
 
+    def _remember(self, body: bytes) -> dict[str, object]:
+        question: dict[str, object] = json.loads(body)
+        self.questions.append(question)
+        return question
+
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         fake = self
 
@@ -82,21 +96,22 @@ class FakeLlamaServer:
                         fake._closing.wait(30)
                         return
                     self._send(int(status), "health.json" if status == 200 else "loading.json")
-                elif fake.api_key and self.headers["Authorization"] != f"Bearer {fake.api_key}":
+                elif fake.api_key and self.path.startswith(fake.guarded) and self.headers["Authorization"] != f"Bearer {fake.api_key}":
                     self._send(401, "unauthorized.json")
-                elif self.path == "/props":
-                    self._send(200, "props.json")
-                elif self.path == "/v1/models":
-                    self._send(200, "models.json")
-                elif "messages" not in json.loads(body):
+                elif self.path in fake.said:
+                    self._send(200, fake.said[self.path])
+                elif not {"messages", "prompt"} & json.loads(body).keys():
                     self._send(400, "empty_question.json")
-                elif json.loads(body).get("stream"):
-                    self._stream(fake.change("stream.txt", recorded("stream.txt")))
+                elif fake.cannot_chat and "messages" in json.loads(body):
+                    self._send(400, "no_template.json")
+                elif fake._remember(body).get("stream"):
+                    name = "stream.txt" if "messages" in json.loads(body) else "text_stream.txt"
+                    self._stream(fake.change(name, recorded(name, fake.engine)))
                 else:
                     self._send(fake.completion_status, "completion.json" if fake.completion_status == 200 else "loading.json")
 
             def _send(self, status: int, name: str) -> None:
-                body = fake.change(name, recorded(name))
+                body = fake.change(name, recorded(name, fake.engine))
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json; charset=utf-8")
                 self.send_header("Content-Length", str(len(body)))
@@ -117,3 +132,11 @@ class FakeLlamaServer:
                 self.close_connection = True
 
         return Handler
+
+
+class FakeVllm(FakeLlamaServer):
+    """One that answers as vLLM does."""
+
+    engine = "vllm"
+    said = {"/v1/models": "models.json", "/version": "version.json", "/metrics": "metrics.txt"}
+    guarded = "/v1"

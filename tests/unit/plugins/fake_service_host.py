@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
+from ansible_collections.baremetal.llm.plugins.module_utils._llama_server_engine import LlamaServer
 from ansible_collections.baremetal.llm.plugins.module_utils._service_change import Outcome, ServiceChange
 from ansible_collections.baremetal.llm.plugins.module_utils._service_gpu_host import GpuHost
 from ansible_collections.baremetal.llm.plugins.module_utils._service_request import Request
@@ -86,7 +87,9 @@ class ServiceHost:
         (root / "current").symlink_to(release)
         self.release = release
         self.binary = root / "current" / "bin" / "llama-server"
-        self.binary.write_text(f'#!/bin/sh\n[ "$XDG_CONFIG_HOME" = /dev/null ] && [ "$1" = --help ] && exec cat {RECORDED / "help.txt"}\n')
+        self.binary.write_text(
+            f'#!/bin/sh\n[ "$XDG_CONFIG_HOME" = /dev/null ] && [ "$1" = --help ] && exec cat {RECORDED / "llama_server" / "help.txt"}\n'
+        )
         self.binary.chmod(0o755)
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.port = probe.getsockname()[1]
@@ -121,7 +124,8 @@ class ServiceHost:
     def run(self, service: dict[str, Any] | None = None, *, check: bool = False, **parameters: Any) -> Outcome:
         request = self.request(service, **parameters)
         manager = SystemdService(request, self.systemd)
-        return ServiceChange(manager, GpuHost(self.gpus.host()), request, check_mode=check).run()
+        gpus = GpuHost(self.gpus.host())
+        return ServiceChange(manager, lambda service: LlamaServer(service, request), gpus, request, check_mode=check).run()
 
     def start(self) -> None:
         self.systemd.start(self.unit, self.key)

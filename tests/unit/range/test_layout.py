@@ -78,6 +78,17 @@ def test_boot_command(record: Host) -> None:
     assert supervisor.overlay_options(record).startswith("lowerdir=/snapshots/a/upper:/cache/base,upperdir=/disk/upper,")
 
 
+def test_docker_has_its_data_on_the_outer_disk_and_no_host_more_than_it_needs(record: Host) -> None:
+    with_docker = dataclasses.replace(record, docker=True)
+    argv = supervisor.nspawn_argv(with_docker, Path("/disk/root"))
+    assert f"--bind={record.storage}/docker:/var/lib/docker" in argv
+    assert "--system-call-filter=bpf @keyring" in argv
+    assert "SYSTEMD_NSPAWN_API_VFS_WRITABLE" in supervisor.nspawn_environment(with_docker)
+    plain = supervisor.nspawn_argv(record, Path("/disk/root"))
+    assert "--system-call-filter=bpf" in plain and not any("docker" in word for word in plain)
+    assert "SYSTEMD_NSPAWN_API_VFS_WRITABLE" not in supervisor.nspawn_environment(record)
+
+
 @pytest.mark.parametrize(
     ("mountinfo", "expected"),
     [

@@ -69,7 +69,7 @@ def play(directory: Path, *options: str, reports: Sequence[dict[str, Any]], **en
 @pytest.mark.parametrize("options", [(), ("--check",)])
 def test_a_report_is_printed_and_written_also_in_check_mode(tmp_path: Path, options: tuple[str, ...]) -> None:
     done = play(tmp_path, *options, reports=[{"hosts": fleet(), "html": "out/plan.html", "json": str(tmp_path / "plan.json")}])
-    assert done.stdout.count("HOST  ") == 2  # two tables, once for all hosts
+    assert done.stdout.count("HOST  ") == 3  # three tables, once for all hosts
     assert "ERROR  vllm-1.example.org: NVIDIA driver 535.183.01 is older" in done.stdout
     assert f"All of it: {tmp_path}/out/plan.html" in done.stdout
 

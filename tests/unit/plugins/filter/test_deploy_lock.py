@@ -19,6 +19,7 @@ LOCK = DeployLock(
     llama_cpp=(LockedSource("git", "/srv/llama.cpp", "master", COMMIT), LockedSource("pypi", "llama-cpp-python", "0.3.36", SHA256)),
     cuda_toolkits=("13.0.3",),
     nvidia_drivers=("580.126.09",),
+    images={"vllm/vllm-openai:v0.33.0": f"sha256:{SHA256}", "debian:latest": f"sha256:{SHA256}"},
 )
 TEXT = render(LOCK)
 EXPECTED = MODEL.as_dict()
@@ -26,7 +27,8 @@ GIT = {"kind": "git", "repo": "/srv/llama.cpp", "version": "master"}
 
 
 def wanted(service: str = "chat", model: dict[str, Any] | None = None, **others: Any) -> dict[str, Any]:
-    return {"host": "gpu1", "models": {service: {"repo_id": "acme/tiny", **(model or {})}} if model is not None else {}, **others}
+    services = [{"name": service, "model": {"repo_id": "acme/tiny", **model}}] if model is not None else []
+    return {"host": "gpu1", "services": services, **others}
 
 
 def codes(result: dict[str, Any]) -> list[tuple[str, str]]:
@@ -132,4 +134,53 @@ def test_a_broken_lock_is_one_error_and_settles_nothing(text: str, message: str,
 def test_names_that_are_none_are_told_by_others() -> None:
     result = deploy_lock(TEXT, wanted(model={"repo_id": "no name", "file": "tiny.gguf"}), required=True)
     assert (result["problems"], result["models"]) == ([], {})
-    assert deploy_lock(TEXT, {"host": "gpu1", "models": {"chat": None, "path": {"file": "/srv/m.gguf"}}})["models"] == {}
+    services = ["chat", {"name": "chat", "model": None}, {"name": "path", "model": {"file": "/srv/m.gguf"}}]
+    assert deploy_lock(TEXT, {"host": "gpu1", "services": services})["models"] == {}
+
+
+def served(image: str | None, **service: Any) -> dict[str, Any]:
+    raw = {"name": "mistral", "engine": "vllm", "manager": "compose", "model": {"file": "/srv/mistral"}, **service}
+    return {"host": "vllm1", "services": [{**raw, "image": image} if image else raw]}
+
+
+@pytest.mark.parametrize(
+    ("text", "image", "settled", "said"),
+    [
+        (TEXT, "vllm/vllm-openai:v0.33.0", f"vllm/vllm-openai:v0.33.0@sha256:{SHA256}", ""),
+        (TEXT, "debian", f"debian:latest@sha256:{SHA256}", ""),
+        (TEXT, f"vllm/vllm-openai:v0.33.0@sha256:{'0' * 64}", None, ""),
+        (None, f"vllm/vllm-openai@sha256:{'0' * 64}", None, ""),
+        (TEXT, "vllm/vllm-openai:v0.34.0", None, "mistral: the image vllm/vllm-openai:v0.34.0 is not in lock.yml, so it can be another"),
+        (None, "debian", None, "mistral: the image debian:latest is not locked, for there is no lock.yml"),
+    ],
+)
+def test_images(text: str | None, image: str, settled: str | None, said: str) -> None:
+    for required, severity in ((False, "warning"), (True, "error")):
+        result = deploy_lock(text, served(image), "lock.yml", required)
+        assert result["services"] == ({"mistral": {"image": settled}} if settled else {})
+        assert codes(result) == ([("image_not_locked", severity)] if said else [])
+        assert not said or (said in result["problems"][0]["message"] and "playbooks/lock.yml" in result["problems"][0]["remedy"])
+
+
+def test_a_model_and_an_image_of_one_service() -> None:
+    wanted = served("debian", engine="llama_server", model={"repo_id": "acme/tiny", "file": "tiny.gguf"})
+    assert deploy_lock(TEXT, wanted)["services"] == {"mistral": {"model": {"revision": COMMIT}, "image": f"debian:latest@sha256:{SHA256}"}}
+
+
+def test_the_image_of_services_without_one() -> None:
+    wanted = {**served(None, engine="llama_server"), "base_image": "debian"}
+    result = deploy_lock(TEXT, wanted, required=True)
+    assert (result["base_image"], result["services"], result["problems"]) == (f"debian:latest@sha256:{SHA256}", {}, [])
+    result = deploy_lock(None, wanted, "lock.yml", required=True)
+    assert (result["base_image"], codes(result)) == ("debian", [("image_not_locked", "error")])
+
+
+def test_a_whole_repository() -> None:
+    model = LockedModel(COMMIT, tuple(LockedFile(path, 3, SHA256) for path in ("config.json", "model.safetensors")))
+    text = render(DeployLock(models={"acme/whole@main": LockEntry(model, ("other",))}))
+    result = deploy_lock(text, served("debian", model={"repo_id": "acme/whole"}))
+    assert result["models"]["mistral"] == {"repo_id": "acme/whole", "files": ["@vllm"], "revision": "main", "expected": model.as_dict()}
+    mistral = deploy_lock(text, served("debian", model={"repo_id": "acme/whole"}, options={"load_format": "mistral"}), "lock.yml")
+    assert mistral["models"]["mistral"]["revision"] == COMMIT and "expected" not in mistral["models"]["mistral"]
+    assert codes(mistral)[0] == ("model_not_locked", "warning")
+    assert "lock.yml has acme/whole@main without all of @vllm-mistral" in mistral["problems"][0]["message"]

@@ -31,3 +31,27 @@ def test_codes_can_be_left_out() -> None:
 def test_what_is_no_list_is_refused(services: object) -> None:
     with pytest.raises(AnsibleFilterError, match="has to be a list"):
         service_problems(services)
+
+
+VLLM = {
+    "name": "mistral",
+    "engine": "vllm",
+    "manager": "compose",
+    "image": "vllm/vllm-openai:v0.33.0",
+    "model": {"file": "/srv/models/mistral"},
+    "gpus": [0],
+    "port": 8000,
+}
+
+
+def test_each_engine_has_its_own_rules() -> None:
+    (problem,) = service_problems([{**VLLM, "options": {"calculate_kv_scales": True}}])
+    assert problem["severity"] == "error" and problem["message"].startswith("mistral: options.calculate_kv_scales")
+    assert service_problems([{**VLLM, "options": {"max_model_len": 8192}}]) == []
+
+
+def test_engines_that_share_a_gpu_are_weighed_together() -> None:
+    greedy = {**VLLM, "options": {"gpu_memory_utilization": 0.9}}
+    assert [problem["code"] for problem in service_problems([greedy, {**greedy, "name": "other", "port": 8001}])] == [
+        "gpu_shares_exceed_one"
+    ]

@@ -19,12 +19,14 @@ from ansible_collections.baremetal.llm.plugins.module_utils._deploy_lock import 
 )
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_names import LockedFile, LockedModel, is_path, is_revision
+from ansible_collections.baremetal.llm.plugins.module_utils._image import parse_image
 from ansible_collections.baremetal.llm.plugins.module_utils._source import parse_source
 from hypothesis import given
 from hypothesis import strategies as st
 
 COMMIT, OTHER_COMMIT = "0123456789" * 4, "abcdef0123" * 4
 SHA256 = "0123456789abcdef" * 4
+DIGEST = f"sha256:{SHA256}"
 FILE = {"path": "tiny.gguf", "size": 3, "sha256": SHA256}
 MODEL = {"commit": COMMIT, "files": [FILE], "services": ["chat"]}
 KEY = "acme/tiny@main"
@@ -42,10 +44,14 @@ LOCK = DeployLock(
     ),
     cuda_toolkits=("13.0.3", "12.8.1"),
     nvidia_drivers=("580.126.09",),
+    images={"vllm/vllm-openai:v0.33.0": DIGEST, "debian:trixie-slim": DIGEST},
 )
 TEXT = f"""\
 lock: 1
 cuda_toolkits: ["12.8.1", "13.0.3"]
+images:
+  "debian:trixie-slim": "{DIGEST}"
+  "vllm/vllm-openai:v0.33.0": "{DIGEST}"
 llama_cpp:
   - {{kind: archive, url: "https://x.example/l.tar.gz", sha256: {SHA256}}}
   - {{kind: git, repo: "https://git.example/llama.cpp", version: master, commit: {OTHER_COMMIT}}}
@@ -117,6 +123,21 @@ def test_a_password_stays_out_of_the_lock() -> None:
 
 
 @pytest.mark.parametrize(
+    ("wanted", "settled"),
+    [
+        ("vllm/vllm-openai:v0.33.0", f"vllm/vllm-openai:v0.33.0@{DIGEST}"),
+        ("debian:trixie-slim", f"debian:trixie-slim@{DIGEST}"),
+        (f"debian:trixie-slim@sha256:{'f' * 64}", f"debian:trixie-slim@sha256:{'f' * 64}"),
+        ("debian", "debian"),
+        ("vllm/vllm-openai:v0.34.0", "vllm/vllm-openai:v0.34.0"),
+    ],
+)
+def test_an_image_gets_its_digest_and_keeps_its_tag(wanted: str, settled: str) -> None:
+    image = parse_image(wanted)
+    assert image and str(LOCK.settle_image(image)) == settled
+
+
+@pytest.mark.parametrize(
     ("raw", "said"),
     [
         (None, "deploy.lock.yml: None is not a mapping"),
@@ -154,6 +175,12 @@ def test_a_password_stays_out_of_the_lock() -> None:
         ),
         ({"lock": 1, "llama_cpp": [{"kind": "pypi", "repo": "n"}]}, "llama_cpp[0]: 'repo' is not a key that a lock has; it has kind, name"),
         ({"lock": 1, "cuda_toolkits": [13.0]}, "cuda_toolkits[0]: 13.0 is not text (a number takes quotes)"),
+        ({"lock": 1, "images": ["a"]}, "images: ['a'] is not a mapping"),
+        ({"lock": 1, "images": {"debian": DIGEST}}, "images.debian: 'debian' names no image; write it as NAME:TAG"),
+        ({"lock": 1, "images": {"Debian:1": DIGEST}}, "images.Debian:1: 'Debian:1' names no image"),
+        ({"lock": 1, "images": {f"debian:1@{DIGEST}": DIGEST}}, "names no image"),
+        ({"lock": 1, "images": {"debian:1": SHA256}}, "is not sha256: with 64 hexadecimal digits"),
+        ({"lock": 1, "images": {"debian:1": None}}, "images.debian:1: None is not sha256:"),
         ({"lock": 1, "nvidia_drivers": "580"}, "nvidia_drivers: '580' is not a list"),
     ],
 )
@@ -185,8 +212,10 @@ keys = st.builds(
 sources = st.builds(LockedSource, st.just("git"), texts(), texts(), commits) | st.builds(
     LockedSource, st.sampled_from(["pypi", "archive", "prebuilt"]), texts(), texts() | st.just(""), sha256s
 )
+image_names = st.from_regex(r"[a-z]{1,8}(/[a-z]{1,8})?:[A-Za-z0-9_][A-Za-z0-9_.-]{0,8}", fullmatch=True)
 locks = st.builds(
     DeployLock,
+    images=st.dictionaries(image_names, sha256s.map(lambda digits: f"sha256:{digits}"), max_size=3),
     models=st.dictionaries(keys, st.builds(LockEntry, models, st.lists(texts(), max_size=3).map(sorted).map(tuple)), max_size=3),
     llama_cpp=st.lists(sources, max_size=3).map(sorted).map(tuple),
     cuda_toolkits=st.lists(texts(), max_size=2).map(sorted).map(tuple),

@@ -145,3 +145,15 @@ def test_a_shared_content_that_is_damaged_is_replaced_for_this_repository(host: 
     shared.write_bytes(b"WEIGHTS")
     assert host.present().changed and host.contents(host.hub.refs["main"]) == NEW
     assert not (host.cache.blobs / sha256(b"weights")).is_symlink()
+
+
+def test_of_a_whole_repository_what_vllm_read_goes(tmp_path: Path) -> None:
+    read = {"config.json": b"{}", "model.safetensors": b"weights", "tokenizer.json": b"[]"}
+    hub = FakeHub()
+    commit = hub.commit({**read, "m.gguf": b"other weights", "pytorch_model.bin": b"pickle", "README.md": b"#"})
+    host = Host(hub, RepoCache(tmp_path / "hub", REPO_ID))
+    assert host.present("@vllm").changed and host.contents(commit) == read
+    assert not host.present("@vllm").changed
+    host.present("m.gguf")
+    assert absent(host, commit, "@vllm") and host.contents(commit) == {"m.gguf": b"other weights"}
+    assert not absent(host, commit, "@vllm")

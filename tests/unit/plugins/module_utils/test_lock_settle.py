@@ -15,7 +15,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserE
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_file import MissingRevisionError
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_names import HubFile, Listing
 from ansible_collections.baremetal.llm.plugins.module_utils._lock_settle import Mode, moves, settled
-from ansible_collections.baremetal.llm.plugins.module_utils._lock_wanted import Wanted, WantedModel, parse_wanted
+from ansible_collections.baremetal.llm.plugins.module_utils._lock_wanted import Wanted, WantedImage, WantedModel, parse_wanted
 from ansible_collections.baremetal.llm.plugins.module_utils._source import Source
 from ansible_collections.baremetal.llm.tests.unit.plugins.fake_hub import hub_file, sha256
 
@@ -34,6 +34,7 @@ class World:
     commits: dict[str, Listing] = field(default_factory=dict)
     refs: dict[str, str] = field(default_factory=dict)
     master: str = "a" * 40
+    images: dict[str, str] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
 
     def commit(self, files: Mapping[str, bytes], ref: str = "main") -> str:
@@ -54,6 +55,12 @@ class World:
         self.asked.append(f"read {file.path}")
         return sha256(self.files[file.path])
 
+    def image_digest(self, image: WantedImage) -> str:
+        self.asked.append(f"image {image.key}")
+        if image.key not in self.images:
+            raise UserError("image: the registry has none; correct it")
+        return self.images[image.key]
+
     def digest(self, source: Source) -> str:
         self.asked.append(f"source {source.version}")
         return self.master if source.kind == "git" else "f" * 64
@@ -61,7 +68,7 @@ class World:
 
 def wanted(*files: str, host: str = "gpu1", service: str = "chat", token: str = "", revision: str = "main", **others: Any) -> Wanted:
     model = {"repo_id": "acme/tiny", "revision": revision, "file": next(iter(files), None), "mmproj": files[1] if len(files) > 1 else None}
-    return parse_wanted({"host": host, "models": {service: model}, **others}, token)
+    return parse_wanted({"host": host, "services": [{"name": service, "model": model}], **others}, token)
 
 
 def paths(lock: DeployLock, key: str = KEY) -> list[str]:
@@ -218,3 +225,83 @@ def test_a_locked_commit_that_the_hub_has_no_more(world: World) -> None:
 
 def test_nothing_wanted_is_an_empty_lock(world: World) -> None:
     assert lock(world) == DeployLock() and "models" not in render(lock(world))
+
+
+# -- whole repositories, and images ------------------------------------------------------------------------------------
+
+
+def served(name: str = "mistral", host: str = "vllm1", image: str = "vllm/vllm-openai:v0.33.0", **changes: Any) -> Wanted:
+    """A service of vLLM."""
+    model = {"repo_id": "acme/tiny"}
+    service = {"name": name, "engine": "vllm", "manager": "compose", "image": image, "model": model, **changes}
+    return parse_wanted({"host": host, "services": [service]})
+
+
+def test_of_a_whole_repository_what_vllm_reads(world: World) -> None:
+    whole = {CONFIG: b"{}", "model.safetensors": b"w", "consolidated.safetensors": b"w", "tekken.json": b"{}", "params.json": b"{}"}
+    world.commit({**whole, Q4: b"4", "pytorch_model.bin": b"pickle"})
+    world.images["vllm/vllm-openai:v0.33.0"] = DIGEST
+    assert paths(lock(world, served())) == [CONFIG, "model.safetensors", "tekken.json"]
+    own = served(options={"config_format": "mistral"})
+    assert paths(lock(world, own)) == [CONFIG, "consolidated.safetensors", "params.json", "tekken.json"]
+    both = lock(world, served(), wanted(Q4))
+    assert paths(both) == [CONFIG, "model.safetensors", "tekken.json", Q4] and both.models[KEY].services == ("chat", "mistral")
+    world.commit(FIRST)
+    with pytest.raises(UserError, match=r"acme/tiny@main \(mistral on vllm1\): files: .* has no weights as safetensors, only .gguf"):
+        lock(world, served())
+
+
+DIGEST, OTHER = f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"
+IMAGE = "vllm/vllm-openai:v0.33.0"
+
+
+def images(world: World, *hosts: Wanted, **others: Any) -> dict[str, str]:
+    return dict(lock(world, *(replace(host, models=()) for host in hosts), **others).images)
+
+
+def test_an_image_is_settled_once_and_stays_until_it_is_asked_for_anew(world: World) -> None:
+    world.images |= {IMAGE: DIGEST, "debian:latest": OTHER}
+    first = lock(world, *(replace(served(host=host), models=()) for host in ("a", "b")))
+    assert first.images == {IMAGE: DIGEST} and world.asked == [f"image {IMAGE}"]
+    assert moves(DeployLock(), first) == [f"image {IMAGE}: {'1' * 12}"]
+    world.images[IMAGE] = OTHER
+    assert images(world, served(), before=first) == {IMAGE: DIGEST} and world.asked == []
+    assert images(world, served(), before=first, update=True) == {IMAGE: OTHER}
+    assert images(world, served(image="debian"), before=first) == {"debian:latest": OTHER}
+    assert images(world, served(image="debian"), before=first, keep=True) == {IMAGE: DIGEST, "debian:latest": OTHER}
+
+
+@pytest.mark.parametrize("image", [f"{IMAGE}@{DIGEST}", f"vllm/vllm-openai@{DIGEST}"])
+def test_an_image_with_a_digest_needs_no_lock(world: World, image: str) -> None:
+    assert images(world, served(image=image)) == {} and world.asked == []
+
+
+@pytest.mark.parametrize(
+    ("service", "base_image", "expected"),
+    [
+        ({"engine": "llama_server"}, "debian:trixie-slim", ["debian:trixie-slim"]),
+        ({"engine": "llama_server", "image": "ghcr.io/x/y:1"}, "debian:trixie-slim", ["ghcr.io/x/y:1"]),
+        ({"engine": "llama_server"}, "", []),
+        ({"engine": "vllm"}, "debian:trixie-slim", []),  # of which the problems of the services tell
+        ({"manager": "systemd", "image": "ghcr.io/x/y:1"}, "debian:trixie-slim", []),
+        ({"manager": None}, "debian:trixie-slim", []),
+    ],
+)
+def test_which_images_a_host_wants(service: dict[str, Any], base_image: str, expected: list[str]) -> None:
+    described = parse_wanted({"host": "h", "services": [{"name": "s", "manager": "compose", **service}], "base_image": base_image})
+    assert [image.key for image in described.images] == expected
+
+
+def test_a_registry_without_tls(world: World) -> None:
+    raw = {"host": "h", "services": [{"name": "s", "manager": "compose", "image": "registry.lan:5000/x:1"}]}
+    (image,) = parse_wanted({**raw, "insecure_registries": ["registry.lan:5000"]}).images
+    assert image.plain and not parse_wanted(raw).images[0].plain
+
+
+def test_what_is_wrong_with_an_image_names_who_wants_it(world: World) -> None:
+    with pytest.raises(UserError, match=rf"{IMAGE} \(mistral on a, mistral on b\): image: the registry has none; correct it"):
+        images(world, served(host="a"), served(host="b"))
+    with pytest.raises(UserError, match="h: the image of s: 'A' cannot name an image"):
+        parse_wanted({"host": "h", "services": [{"name": "s", "manager": "compose", "image": "A"}]})
+    with pytest.raises(UserError, match="h: inference_base_image: 'A' cannot name an image"):
+        parse_wanted({"host": "h", "services": [{"name": "s", "manager": "compose"}], "base_image": "A"})

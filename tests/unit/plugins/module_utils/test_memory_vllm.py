@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -126,10 +127,38 @@ def test_what_does_not_go(gib: float, options: dict[str, Any], expected: list[st
         assert plan(gib, **{**options, **suggestion["options"]})["fits"], suggestion
 
 
-def test_the_cache_may_spill_to_the_host() -> None:
-    found = plan(22.5, kv_offloading_size=16, max_num_seqs=3, resources={"memory": "8GiB"})
-    assert found["host"]["kv_cache_mib"] == 16384 and codes(found) == ["host_memory"] and not found["fits"]
-    assert codes(plan(22.5, kv_offloading_size=16, max_num_seqs=3, resources={"memory": "32GiB"})) == []
+@pytest.mark.parametrize(
+    ("memory", "options", "expected"),
+    [
+        ("8GiB", {"kv_offloading_size": 16}, ["host_memory"]),
+        ("16GiB", {"kv_offloading_size": 16}, ["host_memory"]),  # which leaves nothing for the processes
+        ("19GiB", {"kv_offloading_size": 16}, ["host_memory_tight"]),
+        ("32GiB", {"kv_offloading_size": 16}, []),
+        ("32GiB", {"kv_offloading_size": 16, "api_server_count": 4}, []),
+        ("1GiB", {}, ["host_memory"]),
+        ("3GiB", {}, ["host_memory_tight"]),
+        ("4GiB", {}, []),
+        ("4GiB", {"api_server_count": 4}, ["host_memory_tight"]),
+        (None, {"kv_offloading_size": 16}, []),
+    ],
+)
+def test_what_vllm_takes_of_the_host(memory: str | None, options: dict[str, Any], expected: list[str]) -> None:
+    found = plan(22.5, max_num_seqs=3, resources={"memory": memory} if memory else None, **options)
+    assert found["host"]["kv_cache_mib"] == options.get("kv_offloading_size", 0) * 1024
+    assert codes(found) == expected and found["fits"] == ("host_memory" not in expected)
+    for problem in found["problems"]:
+        remedy = re.match(r"Set resources.memory: (\d+GiB) or more(, or lower kv_offloading_size)?$", problem["remedy"])
+        assert remedy and bool(remedy[2]) == ("kv_offloading_size" in options)
+        assert codes(plan(22.5, max_num_seqs=3, resources={"memory": remedy[1]}, **options)) == []
+
+
+def test_what_has_to_be_free_before_vllm_starts() -> None:
+    (gpu,) = plan(22.5, gpu_memory_utilization=0.45, max_num_seqs=1)["gpus"]
+    assert gpu["claim_mib"] == int((23040 - 495) * 0.45) + 450
+
+
+def test_an_option_may_hold_what_systemd_would_not_take() -> None:
+    assert codes(plan(22.5, max_num_seqs=3, chat_template="{% if x %}")) == []
 
 
 def test_two_gpus_share_weights_and_heads() -> None:
@@ -200,6 +229,13 @@ def test_a_directory_tells_its_configuration_and_its_weights(tmp_path: Path) -> 
     assert sum(file["size"] for file in by_size["files"]) == 1500
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(MISTRAL_AWQ["index"]), "utf-8")
     assert plan(22.5, read_snapshot(str(tmp_path)))["gpus"][0]["weights_mib"] == 3994
+    # The same weights once more, in Mistral's own format, count where they are asked for.
+    (tmp_path / "consolidated.safetensors").write_bytes(b"x" * 1400)
+    (tmp_path / "params.json").write_text(json.dumps({"dim": 8, "n_layers": 1}), "utf-8")
+    assert read_snapshot(str(tmp_path))["config"] == CONFIG and len(read_snapshot(str(tmp_path))["files"]) == 2
+    own = read_snapshot(str(tmp_path), mistral=True)
+    assert own["files"] == [{"path": "consolidated.safetensors", "size": 1400}] and "index" not in own
+    assert own["config"]["hidden_size"] == 8 and own["config"]["num_hidden_layers"] == 1
 
 
 @pytest.mark.parametrize("content", [None, "{"])

@@ -232,11 +232,3 @@ def test_toolkits_wherever_they_are(fake: FakeHost) -> None:
         ("13.1", f"srv/env/{wheels}"),
         ("12.9", "srv/one"),
     ]
-
-
-def test_container_runtimes(fake: FakeHost) -> None:
-    fake.program("bin/docker", "echo 'Docker version 26.1.5+dfsg1, build a72d7cd'")
-    fake.program("bin/podman", "echo 'cannot run here' >&2; exit 125")
-    assert fake.host().container_runtimes() == {"docker": "26.1.5+dfsg1"}
-    fake.program("bin/podman", "echo 'podman version 5.4.2'")
-    assert fake.host().container_runtimes() == {"docker": "26.1.5+dfsg1", "podman": "5.4.2"}

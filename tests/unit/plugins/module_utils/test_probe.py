@@ -7,18 +7,26 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from ansible_collections.baremetal.llm.plugins.module_utils import _probe
+from ansible_collections.baremetal.llm.plugins.module_utils import (
+    _probe,
+    _probe_answers,
+    _probe_health,
+    _probe_listeners,
+    _probe_llama_server,
+)
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._gpu_use import GpuUse
 from ansible_collections.baremetal.llm.plugins.module_utils._http import Client, Reply
 from ansible_collections.baremetal.llm.plugins.module_utils._listeners import Listener, Process
 from ansible_collections.baremetal.llm.plugins.module_utils._nvidia_smi import App, Apps
-from ansible_collections.baremetal.llm.plugins.module_utils._probe import Expectation, Report, Surroundings
+from ansible_collections.baremetal.llm.plugins.module_utils._probe import Surroundings
+from ansible_collections.baremetal.llm.plugins.module_utils._probe_report import CHAT, Expectation, Report
+from ansible_collections.baremetal.llm.plugins.module_utils._runner import Nobody, Sockets, sockets_of
 from ansible_collections.baremetal.llm.plugins.module_utils._running_unit import Obstacle, UnitState
 from ansible_collections.baremetal.llm.tests.unit.plugins.fake_llama_server import FakeLlamaServer, recorded
 
@@ -27,18 +35,32 @@ AS_ASKED = Expectation(alias="tiny", n_ctx=1024, slots=2)
 RUNNING = UnitState("loaded", "active", "running", "success", 0, 0, 7, 0)
 
 
-def surroundings(
-    *states: UnitState, listeners: tuple[Listener, ...] = (), owners: dict[int, Process] | None = None, gpu_use: GpuUse | None = None
-) -> Surroundings:
+class Watched(Nobody):
     """A unit that goes through these states, one at each look, and stays in the last."""
-    looks: Iterator[UnitState] = iter(states)
-    last: list[UnitState | None] = [None]
 
-    def unit_state() -> UnitState | None:
-        last[0] = next(looks, last[0])
-        return last[0]
+    def __init__(
+        self, *states: UnitState, sockets: frozenset[tuple[str, int]] = frozenset(), words: str = "", log: Sequence[str] = ()
+    ) -> None:
+        self._looks = iter(states)
+        self._last: UnitState | None = None
+        self._sockets, self._words, self._log = sockets, words, log
 
-    return Surroundings(unit_state, lambda: listeners, lambda inodes: owners or {}, lambda: gpu_use or GpuUse(Apps(), frozenset()))
+    def state(self) -> UnitState | None:  # type: ignore[override]
+        self._last = next(self._looks, self._last)
+        return self._last
+
+    def sockets(self, asked: object) -> Sockets:
+        return Sockets(self._sockets)
+
+    def last_words(self) -> str:
+        return self._words
+
+    def log_of_start(self) -> list[str]:
+        return list(self._log)
+
+
+def surroundings(*states: UnitState, gpu_use: GpuUse | None = None, **more: Any) -> Surroundings:
+    return Surroundings(Watched(*states, **more), lambda: gpu_use or GpuUse(Apps(), frozenset()))
 
 
 def probe(
@@ -46,7 +68,7 @@ def probe(
 ) -> Report:
     client = Client(server.url, api_key=key, timeout=5)
     settings = {"timeout": 5, "prompt": "Name one colour.", "max_tokens": 8, **options}
-    return _probe.probe(client, expect, around or surroundings(), has_key=key is not None, **settings)
+    return _probe.probe(client, _probe.ENGINES["llama_server"], expect, around or surroundings(), has_key=key is not None, **settings)
 
 
 def outcome(report: Report) -> dict[str, bool]:
@@ -76,9 +98,8 @@ def change_json(name: str, *path: str | int, value: object) -> Any:
 
 def test_a_healthy_server_passes_every_check_in_order() -> None:
     with FakeLlamaServer(api_key=KEY) as server:
-        listening = Listener("127.0.0.1", server.port, 1)
         expect = Expectation("tiny", 1024, 2, (("127.0.0.1", server.port),))
-        report = probe(server, expect, around=surroundings(RUNNING, listeners=(listening,), owners={1: Process(7, "llama-server")}))
+        report = probe(server, expect, around=surroundings(RUNNING, sockets=frozenset({("127.0.0.1", server.port)})))
     assert report.healthy
     assert list(outcome(report)) == ["health", "listeners", "auth", "model", "context", "slots", "completion", "streaming"]
     assert report.server == {"alias": "tiny", "model_path": "tiny.gguf", "tokens_per_slot": 1024, "slots": 2, "build": "b0-832db0699007"}
@@ -117,7 +138,7 @@ class TestGpu:
     def test_a_server_on_the_cpu_is_not_asked_to_compute(self) -> None:
         with FakeLlamaServer() as server:
             report = probe(server, Expectation(gpus=(GPU,)), key=None)
-            assert ("POST", _probe.CHAT) not in server.asked
+            assert ("POST", CHAT) not in server.asked
         assert only_failure(report) == f"gpu: the process holds no memory on {GPU}: it computes on the CPU"
 
 
@@ -127,15 +148,13 @@ class TestHealth:
             RUNNING, active="activating", sub="auto-restart", obstacle=Obstacle("7", "`nvidia-smi --id=GPU-1` exited with status 9")
         )
         with FakeLlamaServer() as server:
-            around = replace(surroundings(waiting), said_before_the_start=lambda now: ", saying: no driver" if now is waiting else "")
-            report = probe(server, key=None, around=around)
+            report = probe(server, key=None, around=surroundings(waiting, words=", saying: no driver"))
         assert only_failure(report) == "health: it does not start: `nvidia-smi --id=GPU-1` exited with status 9, saying: no driver"
 
     def test_a_gpu_that_is_full_is_told_in_the_words_of_the_server(self) -> None:
         ended = replace(RUNNING, active="activating", sub="auto-restart", exit_code=1, exit_status=1)
         with FakeLlamaServer() as server:
-            around = surroundings(ended, gpu_use=GpuUse(Apps(), frozenset(), GPU_IS_FULL))
-            report = probe(server, Expectation(gpus=(GPU,)), key=None, around=around)
+            report = probe(server, Expectation(gpus=(GPU,)), key=None, around=surroundings(ended, log=GPU_IS_FULL))
         (check,) = report.failed
         assert check.detail.startswith("it does not stay up (it exited with status 1")
         assert check.remedy.startswith("Free memory of that GPU") and check.remedy.endswith(GPU_IS_FULL[2])
@@ -151,7 +170,7 @@ class TestHealth:
         with FakeLlamaServer() as server:
             url = server.url
         started = time.monotonic()
-        check, seconds = _probe.wait_until_healthy(Client(url), lambda: None, 0.4)
+        check, seconds = _probe_health.wait_until_healthy(Client(url), Nobody(), 0.4)
         assert (check.ok, seconds) == (False, None)
         assert "not healthy within 0.4 s; at last: the connection is refused" in check.detail
         assert 0.4 <= time.monotonic() - started < 4
@@ -227,12 +246,14 @@ class TestListeners:
         self, found: list[tuple[str, int]], owners: dict[int, Process], main_pid: int, detail: str | None
     ) -> None:
         listeners = [Listener(address, port, inode) for inode, (address, port) in enumerate(found)]
-        check = _probe.judge_listeners([("127.0.0.1", 8080)], listeners, owners, main_pid)
+        asked = [("127.0.0.1", 8080)]
+        sockets = sockets_of(asked, listeners, owners, (lambda pid: pid == main_pid) if main_pid else None)
+        check = _probe_listeners.judge_listeners(asked, sockets)
         assert (check.ok, None if check.ok else check.detail) == (detail is None, detail)
 
     def test_a_server_open_to_the_network_is_warned_of(self) -> None:
         (wide, narrow) = (
-            _probe.judge_listeners([(asked, 8080)], [Listener(found, 8080, 0)], {}, 0)
+            _probe_listeners.judge_listeners([(asked, 8080)], Sockets(frozenset({(found, 8080)})))
             for asked, found in (("127.0.0.1", "0.0.0.0"), ("0.0.0.0", "127.0.0.1"))
         )
         assert "the whole network" in wide.remedy and "the whole network" not in narrow.remedy
@@ -240,7 +261,7 @@ class TestListeners:
     def test_a_mismatch_does_not_hide_the_other_checks(self) -> None:
         with FakeLlamaServer(api_key=KEY) as server:
             expect = Expectation("tiny", 1024, 2, (("127.0.0.1", server.port),))
-            report = probe(server, expect, around=surroundings(listeners=(Listener("0.0.0.0", server.port, 1),)))
+            report = probe(server, expect, around=surroundings(sockets=frozenset({("0.0.0.0", server.port)})))
         assert list(outcome(report).values()) == [True, False, True, True, True, True, True, True]
 
     @pytest.mark.parametrize(
@@ -248,14 +269,14 @@ class TestListeners:
         [("127.0.0.1:80", ("127.0.0.1", 80)), ("[::1]:80", ("::1", 80)), ("[0:0::1]:80", ("::1", 80)), ("0.0.0.0:80", ("0.0.0.0", 80))],
     )
     def test_endpoints(self, text: str, parsed: tuple[str, int]) -> None:
-        assert _probe.parse_endpoint(text) == parsed
+        assert _probe_listeners.parse_endpoint(text) == parsed
 
     @pytest.mark.parametrize(
         "text", ["8080", ":8080", "127.0.0.1", "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:x", "host.invalid:80"]
     )
     def test_a_wrong_endpoint_is_named(self, text: str) -> None:
         with pytest.raises(UserError, match=re.escape(repr(text))):
-            _probe.parse_endpoint(text)
+            _probe_listeners.parse_endpoint(text)
 
 
 class TestAuth:
@@ -272,7 +293,7 @@ class TestAuth:
         with FakeLlamaServer(api_key=KEY) as server:
             report = probe(server, key=given)
         assert only_failure(report) == detail
-        assert ("POST", _probe.CHAT) not in server.asked
+        assert ("POST", CHAT) not in server.asked
 
 
 class TestModel:
@@ -294,7 +315,9 @@ class TestModel:
         ],
     )
     def test_context(self, asked: int, slot: int | None, detail: str | None) -> None:
-        check = _probe.judge_context(asked, {"default_generation_settings": {"n_ctx": slot}}, json.loads(recorded("models.json")))
+        check = _probe_llama_server.judge_context(
+            asked, {"default_generation_settings": {"n_ctx": slot}}, json.loads(recorded("models.json"))
+        )
         assert (check.ok, None if check.ok else check.detail) == (detail is None, detail)
 
     def test_slots(self) -> None:
@@ -318,7 +341,7 @@ class TestCompletion:
     def test_an_answer_without_tokens(self, path: tuple[str, ...]) -> None:
         with FakeLlamaServer(api_key=KEY, change=change_json("completion.json", *path, value=0)) as server:
             report = probe(server)
-        assert only_failure(report) == "completion: the answer to a chat completion holds no token"
+        assert only_failure(report) == "completion: the answer to a completion holds no token"
 
     def test_tokens_that_print_nothing_are_tokens(self) -> None:
         change = change_json("completion.json", "choices", 0, "message", "content", value="")
@@ -329,7 +352,7 @@ class TestCompletion:
     def test_a_speed_that_is_none_is_left_out(self, speed: object) -> None:
         timings: dict[str, float | None] = {}
         answer = {"choices": [{}], "usage": {"completion_tokens": 1}, "timings": {"predicted_per_second": speed}}
-        check = _probe.judge_completion(Reply(200, json.dumps(answer).encode()), timings)
+        check = _probe_answers.judge_completion(CHAT, Reply(200, json.dumps(answer).encode()), timings)
         assert (check.ok, check.detail, timings["tokens_per_second"]) == (True, "1 tokens", None)
 
 
@@ -341,13 +364,13 @@ class TestStreaming:
     def test_the_first_token_is_timed_not_the_role(self) -> None:
         timings: dict[str, float | None] = {}
         events = [line[len("data: ") :] for line in recorded("stream.txt").decode().splitlines() if line]
-        check = _probe.judge_stream(((second, event) for second, event in enumerate(events)), timings)
+        check = _probe_answers.judge_stream(((second, event) for second, event in enumerate(events)), timings)
         assert (check.ok, check.detail) == (True, "9 chunks, the first token after 1000 ms")
 
     def test_an_answer_of_pieces_of_characters_has_only_a_last_chunk(self) -> None:
         timings: dict[str, float | None] = {}
         chunks = ['{"choices":[{"finish_reason":"length","delta":{}}]}', '{"choices":[],"usage":{"completion_tokens":8}}', "[DONE]"]
-        assert _probe.judge_stream(((0.5, chunk) for chunk in chunks), timings).ok
+        assert _probe_answers.judge_stream(((0.5, chunk) for chunk in chunks), timings).ok
         assert timings["time_to_first_token_ms"] == 500
 
     def test_a_stream_that_breaks_off(self) -> None:

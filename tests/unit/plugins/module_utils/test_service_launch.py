@@ -15,7 +15,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._service_gpus import
 from ansible_collections.baremetal.llm.plugins.module_utils._service_launch import expectation, launch_of
 from ansible_collections.baremetal.llm.tests.unit.plugins.fake_llama_server import RECORDED
 
-FLAGS = parse_help(Path(RECORDED, "help.txt").read_text("utf-8"))
+FLAGS = parse_help(Path(RECORDED, "llama_server", "help.txt").read_text("utf-8"))
 A10 = Device("GPU-5f0c", "GPU-5f0c", "NVIDIA A10", 0)
 UNKNOWN = Device(None, None, "NVIDIA GPU", 1)
 

@@ -21,14 +21,24 @@ from ansible_collections.baremetal.llm.tests.unit.plugins.fake_service_host impo
 
 CODE = re.compile(r'\b(?:error|warning|Problem)\(\s*"(\w+)"')
 USED = (
+    "_option_problems",
     "_service",
     "_service_change",
     "_service_gpu_host",
     "_service_gpus",
     "_service_host",
+    "_service_neighbours",
     "_service_request",
     "_systemd_service",
     "_llama_server_options",
+    "_compose_service",
+    "_container_image",
+    "_docker",
+    "_service_cdi",
+    "_vllm_host_rules",
+    "_vllm_model_host",
+    "_vllm_options",
+    "_vllm_rules",
 )
 RETURNED = yaml.safe_load(inference_service.RETURN)
 
@@ -77,7 +87,12 @@ def test_each_state_returns_what_is_described(run: Any) -> None:
     for state in ("present", "accepted", "reverted", "absent"):
         result = run(state=state)
         assert "failed" not in result
-        returned = {"always", f"with O(state={state})", *([] if state == "absent" else ["unless O(state=absent)"])}
+        returned = {
+            "always",
+            "with O(service.manager=systemd)",
+            f"with O(state={state})",
+            *([] if state == "absent" else ["unless O(state=absent)"]),
+        }
         described = {name for name, value in RETURNED.items() if value["returned"] in returned}
         assert set(result) - {"changed", "invocation"} == described, state
 

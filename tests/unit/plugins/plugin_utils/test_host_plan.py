@@ -5,6 +5,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +20,9 @@ from ansible_collections.baremetal.llm.plugins.plugin_utils._host_plan import Ho
 from ansible_collections.baremetal.llm.plugins.plugin_utils._model_headers import HubHeaders
 from ansible_collections.baremetal.llm.plugins.plugin_utils._services import planned_service
 from ansible_collections.baremetal.llm.tests import model_blueprints as models
+from ansible_collections.baremetal.llm.tests.example_hub import MISTRAL_AWQ, example_hub, whole_repositories
+from ansible_collections.baremetal.llm.tests.hub.hublib.repository import Content
+from ansible_collections.baremetal.llm.tests.hub.hublib.server import Hub
 
 A10 = {"index": 0, "name": "NVIDIA A10", "memory_mib": 23028, "uuid": "GPU-1", "compute_capability": "8.6"}
 
@@ -32,10 +39,11 @@ def model(tmp_path: Path) -> Path:
 class Planner:
     """Plans with a host that is this machine."""
 
-    def __init__(self, tmp_path: Path, *services: dict[str, Any], **params: Any) -> None:
+    def __init__(self, tmp_path: Path, *services: dict[str, Any], endpoint: str = "", **params: Any) -> None:
         defaults = {name: option.get("default") for name, option in ARGUMENT_SPEC.items()}
         self.params = {**defaults, "cache_dir": str(tmp_path / "hub"), "offline": True, **params, "services": list(services)}
-        headers = HubHeaders("http://127.0.0.1:9", None, True, 1, HeaderCache(tmp_path / "headers"))
+        bundle = params.get("bundle")
+        headers = HubHeaders(endpoint or "http://127.0.0.1:9", None, not endpoint, 10, HeaderCache(tmp_path / "headers"), bundle)
         self.plan = HostPlan(self.params, uploads_of(self.params["local_files"], self.params["directory"]), headers)
         self.scratch = str(tmp_path)
 
@@ -200,3 +208,177 @@ def test_what_is_not_looked_at() -> None:
     planned = planned_service(Vault(service(api_key="secret", environment={"A": "b"}, host="0.0.0.0")))
     assert set(planned) == {"name", "model", "port", "options", "host"}
     assert planned_service("text") == "text"
+
+
+# -- vLLM, whose model is a directory ------------------------------------------------------------------------------------
+
+READ = ["config.json", "generation_config.json", "model.safetensors", "special_tokens_map.json", "tokenizer.json", "tokenizer.model"]
+READ.append("tokenizer_config.json")
+
+
+def mistral(name: str = "mistral", port: int = 8000, resources: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
+    options = {"max_model_len": 32768, "gpu_memory_utilization": 0.9, "max_num_seqs": 3, **changes.pop("options", {})}
+    image = {"engine": "vllm", "manager": "compose", "image": "vllm/vllm-openai:v0.33.0"}
+    model = {"model": {"repo_id": MISTRAL_AWQ}, "resources": resources or {}}
+    return {"name": name, **image, "gpus": [0], "port": port, "options": options, **model, **changes}
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """The model as somebody has put it on a host."""
+    directory = tmp_path / "srv" / "mistral"
+    directory.mkdir(parents=True)
+    (files,) = whole_repositories(directory).values()
+    for name, content in files.items():
+        if isinstance(content.source, bytes):
+            (directory / name).write_bytes(content.source)
+    return directory
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[Hub]:
+    (tmp_path / "models").mkdir()
+    with example_hub(tmp_path / "models") as hub:
+        yield hub
+
+
+def test_a_directory_that_is_there(tmp_path: Path, directory: Path) -> None:
+    planner = Planner(tmp_path, mistral(model={"file": str(directory)}), gpus=[A10], binary=str(tmp_path / "llama-server"))
+    (tmp_path / "llama-fit-params").touch(0o755)
+    seen = planner.seen()
+    entry = planner.plan.entry("h", [], seen)
+    (planned,) = entry["services"]
+    assert planned["fits"] and planned["plan"]["kv_bytes_per_token"] == 131072
+    assert [file["path"] for file in entry["models"][0]["files"]] == [str(directory / name) for name in READ]
+    assert all(file["present"] and file["size"] for file in entry["models"][0]["files"])
+    assert planner.findings(seen) == ([], []) and not planner.plan.models_due(seen)
+    assert list(planner.plan.measuring(seen)) == [], "llama.cpp knows nothing of it"
+
+    capacity = planned["plan"]["capacity"]
+    low, high = capacity["kv_cache_tokens_low"], capacity["kv_cache_tokens_high"]
+    assert 3 * 32768 < low < high < 4.2 * 32768
+    assert planner.plan.kv_cache_tokens(entry) == {"mistral": {"low": low, "high": high}}
+    held = planner.plan.gpu_memory_mib(entry)["mistral"]
+    assert held == planned["plan"]["gpus"][0]["weights_mib"] + low * 131072 // 2**20 < 23028 * 0.9
+
+
+def test_a_repository_that_is_still_to_be_fetched(tmp_path: Path, hub: Hub) -> None:
+    planner = Planner(tmp_path, mistral(), gpus=[A10], endpoint=hub.endpoint)
+    planner.plan.params["offline"] = False
+    seen = planner.seen()
+    entry = planner.plan.entry("h", [], seen)
+    (model,) = entry["models"]
+    assert [file["path"] for file in model["files"]] == READ and model["revision"] == hub.by_name[MISTRAL_AWQ].refs["main"]
+    assert 4.16e9 < sum(file["size"] for file in model["files"]) < 4.17e9 and not any(file["present"] for file in model["files"])
+    assert entry["services"][0]["fits"] and planner.findings(seen) == ([], []) and planner.plan.models_due(seen)
+    # Of a branch one byte tells the commit, of which all is known now.
+    before = len(hub.requests)
+    again = Planner(tmp_path, mistral(), gpus=[A10], endpoint=hub.endpoint).plan.entry("h", [], None)
+    assert again["services"] == entry["services"] and [request.body_bytes for request in hub.requests[before:]] == [1]
+    asked = len(hub.requests)
+    pinned = mistral(model={"repo_id": MISTRAL_AWQ, "revision": model["revision"]})
+    assert Planner(tmp_path, pinned, gpus=[A10], endpoint=hub.endpoint).plan.entry("h", [], None)["services"] == entry["services"]
+    assert len(hub.requests) == asked
+
+
+def test_a_repository_that_is_locked_and_there(tmp_path: Path, directory: Path) -> None:
+    commit = "0123456789" * 4
+    snapshot = tmp_path / "hub" / "models--solidrust--Mistral-7B-Instruct-v0.3-AWQ" / "snapshots" / commit
+    snapshot.parent.mkdir(parents=True)
+    (directory / "README.md").unlink()
+    (directory / ".gitattributes").unlink()
+    directory.rename(snapshot)
+    # The lock has a file of another service as well.
+    locked = [{"path": path.name, "size": path.stat().st_size, "sha256": "0" * 64} for path in sorted(snapshot.iterdir())]
+    locked.append({"path": "model-q4_k_m.gguf", "size": 1, "sha256": "0" * 64})
+    planner = Planner(tmp_path, mistral(), gpus=[A10], locked={"mistral": {"expected": {"commit": commit, "files": locked}}})
+    entry = planner.plan.entry("h", [], planner.seen())
+    assert entry["services"][0]["fits"] and entry["models"][0]["revision"] == commit
+    assert [(file["path"], file["present"]) for file in entry["models"][0]["files"]] == [(name, True) for name in READ]
+
+
+def test_a_repository_in_the_format_of_mistral(tmp_path: Path, hub: Hub) -> None:
+    # What mistralai/Mistral-7B-Instruct-v0.3 says of itself in params.json.
+    params = {"dim": 4096, "n_layers": 32, "head_dim": 128, "hidden_dim": 14336, "n_heads": 32, "n_kv_heads": 8, "vocab_size": 32768}
+    weights = tmp_path / "consolidated.safetensors"
+    weights.touch()
+    os.truncate(weights, 14_496_078_512)
+    content = Content(weights, hashlib.sha256(b"claimed").hexdigest())
+    hub.by_name[MISTRAL_AWQ].commit({"params.json": json.dumps(params).encode(), weights.name: content, "tekken.json": b"{}"})
+    for options in ({}, {"config_format": "mistral", "load_format": "mistral"}):
+        planner = Planner(tmp_path, mistral(options=options), gpus=[A10], endpoint=hub.endpoint)
+        planned = planner.plan.entry("h", [], None)["services"][0]["plan"]
+        assert planned["kv_bytes_per_token"] == 131072 and planned["gpus"][0]["weights_mib"] == 13825
+
+
+def test_a_repository_without_what_vllm_reads(tmp_path: Path, hub: Hub) -> None:
+    hub.by_name[MISTRAL_AWQ].commit({"config.json": b"{}", "model.gguf": b"GGUF"})
+    planner = Planner(tmp_path, mistral(), gpus=[A10], endpoint=hub.endpoint)
+    errors, _warnings = planner.findings(None)
+    (said,) = errors
+    assert "mistral: the hub does not give the model: files: " in said and "has no weights as safetensors, only .gguf" in said
+    hub.by_name[MISTRAL_AWQ].commit({"config.json": b"{", "model.safetensors": b"w"})
+    errors, _warnings = planner.findings(None)
+    assert "config.json of solidrust/Mistral-7B-Instruct-v0.3-AWQ" in errors[0] and "is not JSON" in errors[0]
+
+
+def test_a_repository_in_the_bundle(tmp_path: Path, directory: Path) -> None:
+    commit = "0123456789" * 4
+    place = tmp_path / "bundle" / "models" / MISTRAL_AWQ / commit
+    place.parent.mkdir(parents=True)
+    pinned = mistral(model={"repo_id": MISTRAL_AWQ, "revision": commit})
+    params: dict[str, Any] = {"gpus": [A10], "bundle": str(tmp_path / "bundle")}
+    errors, _warnings = Planner(tmp_path, pinned, **params).findings(None)
+    assert len(errors) == 1 and "does not hold all of solidrust/Mistral-7B-Instruct-v0.3-AWQ, which this host lacks" in errors[0]
+    directory.rename(place)
+    entry = Planner(tmp_path, pinned, **params).plan.entry("h", [], None)
+    assert entry["services"][0]["fits"] and [file["path"] for file in entry["models"][0]["files"]] == READ
+
+
+def test_a_directory_that_cannot_be_served(tmp_path: Path, directory: Path) -> None:
+    planner = Planner(tmp_path, mistral(model={"file": str(directory)}), gpus=[A10])
+    (directory / "config.json").write_text("{", encoding="utf-8")
+    errors, warnings = planner.findings(planner.seen())
+    assert errors == [] and "config.json can't be read" in warnings[0], "inference_service says it better"
+    (directory / "config.json").unlink()
+    errors, _warnings = planner.findings(planner.seen())
+    assert [error.partition(". ")[0] for error in errors] == [
+        f"mistral: model.file: {directory} has no config.json, without which vLLM knows nothing of the model"
+    ]
+    assert planner.plan.entry("h", [], planner.seen())["services"][0]["plan"] is None
+    directory.rename(tmp_path / "elsewhere")
+    errors, _warnings = planner.findings(planner.seen())
+    assert len(errors) == 1 and f"mistral: model: {directory} is not on the host" in errors[0]
+    directory.write_text("", encoding="utf-8")
+    errors, _warnings = planner.findings(planner.seen())
+    assert len(errors) == 1 and f"{directory} is no directory, and vLLM reads a whole one" in errors[0]
+
+
+@pytest.mark.parametrize(
+    ("shares", "refused"),
+    [
+        ((0.45, 0.45), False),
+        ((0.9, 0.9), True),
+        ((0.5, 0.49), True),  # there is its CUDA context as well
+    ],
+)
+def test_two_services_of_vllm_on_one_gpu(tmp_path: Path, directory: Path, shares: tuple[float, float], refused: bool) -> None:
+    small = {"max_model_len": 4096, "max_num_seqs": 2}
+    served = [
+        mistral(name, port, model={"file": str(directory)}, options={**small, "gpu_memory_utilization": share})
+        for name, port, share in zip("ab", (8000, 8001), shares, strict=True)
+    ]
+    planner = Planner(tmp_path, *served, gpus=[A10])
+    entry = planner.plan.entry("h", [], planner.seen())
+    assert [service["fits"] for service in entry["services"]] == [True, True], "each alone"
+    errors, _warnings = planner.findings(planner.seen())
+    assert len(errors) == refused
+    if refused:
+        assert errors[0].startswith("b: GPU 0 has ") and "left beside a, and b does not start with less than" in errors[0]
+        assert "gpu_memory_utilization" in errors[0]
+
+
+def test_a_limit_below_what_the_plan_needs(tmp_path: Path, directory: Path) -> None:
+    limited = mistral(model={"file": str(directory)}, options={"kv_offloading_size": 16}, resources={"memory": "16GiB"})
+    errors, _warnings = Planner(tmp_path, limited, gpus=[A10]).findings(Planner(tmp_path, limited, gpus=[A10]).seen())
+    assert len(errors) == 1 and "resources.memory is 16384 MiB" in errors[0] and "kv_offloading_size" in errors[0]

@@ -207,7 +207,8 @@ def test_a_service_tells_its_figures_and_how_far_to_trust_them() -> None:
         "qwen3-vl-30b fits Engine llama_server, port 8000 Runs on GPU 0 Takes of GPU 0 21.1 GiB Context 4 slots of 8,192 tokens "
         "KV cache per token 96.0 KiB Figures calibrated with the installed release"
     )
-    assert "KV cache in all 133,200 tokens, which are 4.07 requests of full length" in service(vllm())
+    assert "Context up to 256 requests at once, of up to 32,768 tokens" in service(vllm())
+    assert "KV cache in all 133,200 tokens (124,880 to 138,640), which are 4.07 requests of full length" in service(vllm())
     assert service(vllm(), 1).endswith(
         "Keep keys and values as q8_0 (hardly worse, all slots as they are); set cache_type_k: q8_0, cache_type_v: q8_0; 19.2 GiB are then left"
     )

@@ -29,6 +29,10 @@ vllm-1.example.org  1 NVIDIA GeForce RTX 4090   23.99        -       -         -
 lab                 0 NVIDIA L4                 22.49     9.00       -   unknown  unknown      0.97  unknown  novel
 rtx5090-1           0 NVIDIA GeForce RTX 5090   31.84    17.12    1.49      0.75     0.48      1.28    10.73  qwen3-vl-30b
 a10-1, a10-2        0 NVIDIA A10                22.49     4.36    1.63      1.75     0.17      0.97    13.61  qwen2-vl
+
+Cache of vLLM in tokens
+HOST                SERVICE      TOKENS  BETWEEN             OF A REQUEST  ROOM FOR  MOST AT ONCE
+vllm-1.example.org  mistral-7b  133,200  124,880 to 138,640        32,768      4.07           256
 """
 
 

@@ -13,6 +13,9 @@ WRITTEN = {
     "item": "chat",
     "unit": "inference-chat.service",
     "changed": True,
+    "enabled": True,
+    "restart_required": True,
+    "daemon_reload_required": True,
     "base_url": "http://127.0.0.1:8080",
     "expect": {"alias": "chat", "n_ctx": 1024, "slots": 2, "listen": ["0.0.0.0:8080"]},
 }
@@ -43,6 +46,24 @@ def test_a_row_tells_what_was_done() -> None:
             "changed": ["release", "configuration", "restarted"],
         }
     ]
+
+
+@pytest.mark.parametrize(
+    ("written", "release", "changed"),
+    [
+        ({"release": "/opt/llama.cpp/releases/4be1c04d5e3c7f6a9b21", "restart_required": True}, "4be1c04d5e3c", ["release", "container"]),
+        ({"release": "vllm/vllm-openai:v0.33.0", "restart_required": True, "changed": True}, "v0.33.0", ["configuration", "container"]),
+        ({"release": "vllm/vllm-openai:v0.33.0", "restart_required": False}, "v0.33.0", []),
+        ({"release": "vllm/vllm-openai@sha256:" + "0d" * 32, "restart_required": False}, "0d0d0d0d0d0d", []),
+        ({"release": "vllm/vllm-openai", "restart_required": False}, "latest", []),
+    ],
+)
+def test_a_row_of_a_container(written: dict[str, Any], release: str, changed: list[str]) -> None:
+    container = {**WRITTEN, "changed": False, "project": "inference-chat", **written}
+    del container["unit"]
+    proven = {**PROVEN, "item": container}
+    (row,) = rows_of(host(__inference_written={"results": [container]}, __inference_probed={"results": [proven]}))
+    assert (row["release"], row["changed"], row["tokens_per_second"]) == (release, changed, 93.4)
 
 
 def test_in_check_mode_nothing_is_proven_and_the_release_may_be_unknown() -> None:

@@ -1,0 +1,215 @@
+# Copyright: (c) 2026, the baremetal.llm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One service as Compose runs it: a project of one container, the secret that is its API key, and the account that it runs as.
+
+Note: this module_util is private and not part of the collection's public interface.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from ansible_collections.baremetal.llm.plugins.module_utils import _account as account
+from ansible_collections.baremetal.llm.plugins.module_utils import _gpu_access as gpu_access
+from ansible_collections.baremetal.llm.plugins.module_utils._compose_file import (
+    ADDRESSES,
+    DIGEST_LABEL,
+    FILE,
+    KEY_FILE,
+    PROVEN,
+    SHORT_DEVICES_SINCE,
+    Identity,
+    Places,
+    base_url_of,
+    command_of,
+    image_of,
+    project_name,
+    render,
+    stated_digest,
+)
+from ansible_collections.baremetal.llm.plugins.module_utils._docker import ContainerStatus, Docker
+from ansible_collections.baremetal.llm.plugins.module_utils._gpu_access import GpuAccess
+from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, Severity, error
+from ansible_collections.baremetal.llm.plugins.module_utils._service import Service
+from ansible_collections.baremetal.llm.plugins.module_utils._service_cdi import CdiHost
+from ansible_collections.baremetal.llm.plugins.module_utils._service_engine import Inside
+from ansible_collections.baremetal.llm.plugins.module_utils._service_files import Change, Content, ServiceFiles
+from ansible_collections.baremetal.llm.plugins.module_utils._service_host import port_problems
+from ansible_collections.baremetal.llm.plugins.module_utils._service_launch import Launch
+from ansible_collections.baremetal.llm.plugins.module_utils._service_manager import Manager, Remains, Standing
+from ansible_collections.baremetal.llm.plugins.module_utils._service_neighbours import PortOwners, others, rival
+from ansible_collections.baremetal.llm.plugins.module_utils._service_request import Request
+from ansible_collections.baremetal.llm.plugins.module_utils._systemd import Systemd
+
+_HOME_MODE = 0o700
+
+
+def runs(content: Content, status: ContainerStatus, image: str | None) -> bool:
+    """Whether the container is up, and was made of this content and of the image that its name stands for now."""
+    wanted = None if content.definition is None else stated_digest(content.definition)
+    made_of = status.labels.get(DIGEST_LABEL)
+    moved = image is not None and image != status.image
+    return status.running and made_of is not None and made_of == wanted and status.key == content.key and not moved
+
+
+def restart_required(change: Change, status: ContainerStatus, image: str | None) -> bool:
+    before, after = change.before, change.after
+    # The container may have been made of a file that a person has edited: nobody can tell what it runs with.
+    edited = before.definition is not None and before != after and stated_digest(before.definition) is None
+    return after.definition is not None and (edited or not runs(after, status, image))
+
+
+class ComposeService(Manager):
+    """The project of the service that is asked for."""
+
+    container = True
+
+    def __init__(self, request: Request, docker: Docker, cdi: CdiHost, systemd: Systemd, *, predict: bool) -> None:
+        self._request = request
+        self._docker = docker
+        self._cdi = cdi
+        self._systemd = systemd
+        self._predict = predict
+        self._prepared = False
+        self.name = project_name(request.name)
+        config = Path(request.config_directory, request.name)
+        self.files = ServiceFiles(
+            definition=config / FILE,
+            config=config,
+            state=Path(request.state_directory, request.name),
+            definition_mode=0o600,
+            key_owner=_ids(request),
+        )
+
+    # -- looking ---------------------------------------------------------------------------------------------------------
+
+    def place_problems(self) -> Iterator[Problem]:
+        yield from rival(self._request, self.files.definition)
+        if "." in self.name:
+            message = f"name: {self._request.name!r} cannot name a project of Compose, which takes no '.'"
+            yield error("name_invalid", message, "Use '-' or '_' in its place")
+        problem = self._docker.problem()
+        # Without Docker, nothing runs that would have to be removed.
+        if problem and not (self._request.state == "absent" and problem.code == "docker_missing"):
+            # A task before this one may still have to install it.
+            yield replace(problem, severity=Severity.WARNING) if self._predict else problem
+
+    def inside(self, service: Service) -> Inside:
+        return Inside(ADDRESSES, KEY_FILE)
+
+    def host_problems(self, service: Service, gpus: GpuAccess | None, *, predict: bool) -> Iterator[Problem]:
+        if gpus:
+            yield from self._cdi.problems(gpus, Severity.WARNING if predict else Severity.ERROR)
+        cpus, there = service.resources.cpus, os.cpu_count()
+        if cpus is not None and there is not None and cpus > there:
+            message = f"resources.cpus: {cpus:g} is more than the {there} CPUs of this host, which Docker refuses"
+            yield error("cpus_exceed_host", message, f"Use at most {there}, or leave it out for all of them")
+
+    def port_problems(self, service: Service) -> Iterator[Problem]:
+        owners = PortOwners(self._systemd, self._docker, service.port)
+        return port_problems(service, self.name, others(self._request, self.files.definition), owners)
+
+    def prepare(self) -> None:
+        self._prepared = not self._is_prepared()
+        if not account.exists(self._request.user):
+            account.create(self._request.user, self._request.group, self._request.state_directory)
+        self.files = replace(self.files, key_owner=_ids(self._request))
+
+    def content(self, launch: Launch) -> Content:
+        text = render(
+            launch,
+            self._identity(launch),
+            Places(str(self.files.state), str(self.files.key)),
+            # Where it is still to be installed, it will be one of today's.
+            compose=self._docker.compose_version() or SHORT_DEVICES_SINCE,
+            cdi=self._cdi.access(launch.gpus) if launch.gpus else None,
+        )
+        key = launch.service.api_key
+        return Content(text, None if key is None else f"{key}\n".encode())
+
+    def standing(self, change: Change) -> Standing:
+        text = change.after.definition or ""
+        status = self._docker.container(self.name)
+        image = self._docker.image(image_of(text)) if text else None
+        restart = restart_required(change, status, image.id if image else None)
+        return Standing(
+            argv=command_of(text),
+            base_url=base_url_of(text),
+            enabled=status.restart == PROVEN,
+            restart_required=restart,
+            reload_required=False,
+            unprepared=bool(text) and (self._prepared or not self._is_prepared()),
+            on_trial=bool(text) and (restart or status.restart != PROVEN),
+        )
+
+    def remains(self) -> Remains:
+        return Remains(
+            files=tuple(self.files.everything()),
+            running=self._docker.remains(self.name),
+            account=account.is_ours(self._request.user) and not others(self._request, self.files.definition),
+        )
+
+    # -- changing --------------------------------------------------------------------------------------------------------
+
+    def verify(self, definition: str) -> None:
+        self._docker.verify(self.name, definition)
+
+    def settle(self) -> None:
+        status = self._docker.container(self.name)
+        if status.state and status.restart != PROVEN:
+            self._docker.set_restart(self.name, PROVEN)
+
+    def write(self, change: Change) -> None:
+        self.prepare()
+        ids = _ids(self._request)
+        if ids and change.after.definition is not None and not self._is_prepared():
+            self.files.state.mkdir(parents=True, exist_ok=True)
+            self.files.state.chmod(_HOME_MODE)
+            os.chown(self.files.state, *ids)
+        if change.outdated:
+            self.files.write(change.after)
+
+    def remove(self, remains: Remains) -> None:
+        if remains.running:
+            self._docker.down(self.name)
+        self.files.remove()
+        if remains.account:
+            account.remove(self._request.user)
+
+    # -- helpers ---------------------------------------------------------------------------------------------------------
+
+    def _is_prepared(self) -> bool:
+        """Whether the account and its home for this service are there."""
+        try:
+            status = self.files.state.stat()
+        except OSError:
+            return False
+        return (status.st_uid, status.st_gid) == _ids(self._request)
+
+    def _identity(self, launch: Launch) -> Identity:
+        user, group = self._request.user, self._request.group
+        ids = _ids(self._request)
+        # In check mode the account may still have to be made, and nobody knows its numbers.
+        named = f"{user}:{group}" if ids is None else f"{ids[0]}:{ids[1]}"
+        return Identity(user, named, _device_groups() if launch.gpus else ())
+
+
+def _ids(request: Request) -> tuple[int, int] | None:
+    try:
+        return pwd.getpwnam(request.user).pw_uid, grp.getgrnam(request.group).gr_gid
+    except KeyError:
+        return None
+
+
+def _device_groups() -> tuple[int, ...]:
+    try:
+        return (grp.getgrnam(gpu_access.GROUP).gr_gid,)
+    except KeyError:
+        return ()

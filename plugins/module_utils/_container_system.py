@@ -1,0 +1,169 @@
+# Copyright: (c) 2026, the baremetal.llm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The host that is given a container runtime: what is looked at before, and every file that is written and program that is run for it.
+
+Note: this module_util is private and not part of the collection's public interface.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+import re
+import tempfile
+from pathlib import Path
+
+from ansible_collections.baremetal.llm.plugins.module_utils import _container_host_files as files
+from ansible_collections.baremetal.llm.plugins.module_utils import _docker_daemon as daemon
+from ansible_collections.baremetal.llm.plugins.module_utils._command import Completed, check
+from ansible_collections.baremetal.llm.plugins.module_utils._container_host import ContainerHost
+from ansible_collections.baremetal.llm.plugins.module_utils._container_plan import Distribution, Seen, Service
+from ansible_collections.baremetal.llm.plugins.module_utils._container_runtime import Gpus
+from ansible_collections.baremetal.llm.plugins.module_utils._files import symlink_atomic, write_atomic
+from ansible_collections.baremetal.llm.plugins.module_utils._nvidia_driver import parse_proc_gpu, parse_proc_version
+
+# Docker's own unit has no limit: it may have many containers to start.
+_RESTART_SECONDS = 300.0
+_GENERATE_SECONDS = 120.0
+_PACKAGES = ("dpkg-query", "--show", "--showformat", "${db:Status-Status}\t${Package}\t${Version}\n")
+_SERVICE = "docker.service"
+_PROPERTIES = (
+    "ActiveState",
+    "UnitFileState",
+    "NeedDaemonReload",
+    "ExecMainStartTimestamp",
+    "FragmentPath",
+    "DropInPaths",
+    "EnvironmentFiles",
+)
+_TIMESTAMP = re.compile(r"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d(?:\.\d+)?) UTC")
+
+
+def parse_properties(text: str) -> dict[str, str]:
+    """Of `systemctl show`; a property that is there several times, as EnvironmentFiles, becomes one."""
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        name, _equals, value = line.partition("=")
+        found[name] = f"{found[name]} {value}" if name in found else value
+    return found
+
+
+def parse_timestamp(text: str) -> float | None:
+    match = _TIMESTAMP.search(text)
+    if not match:
+        return None
+    return datetime.datetime.fromisoformat(f"{match[1]}T{match[2]}+00:00").timestamp()
+
+
+class ContainerSystem(ContainerHost):
+    def seen(self) -> Seen:
+        evidence = self.evidence()
+        return Seen(
+            distribution=self._distribution(),
+            evidence=evidence,
+            gpus=self._gpus(),
+            packages=self._packages(),
+            files={path: text for path in (*files.FILES, daemon.PATH) if (text := self._text(path)) is not None},
+            linked=(self.root / files.WANTS.lstrip("/")).is_symlink(),
+            service=self._service(),
+            containers=self.containers() if evidence.docker and evidence.docker.running_containers else (),
+        )
+
+    def containers(self) -> tuple[str, ...]:
+        """The names of those that run."""
+        asked = self.run("docker", "ps", "--format", "{{.Names}}")
+        return tuple(sorted(asked.stdout.split())) if asked and asked.rc == 0 else ()
+
+    # -- what is changed
+
+    def write(self, path: str, text: str) -> None:
+        target = self.root / path.lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(
+            target, text.encode(), target.stat().st_mode & 0o7777 if path == daemon.PATH and target.exists() else files.mode_of(path)
+        )
+
+    def link(self) -> None:
+        target = self.root / files.WANTS.lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        symlink_atomic(target, f"../{files.UNIT_NAME}")
+
+    def remove(self, path: str) -> None:
+        target = self.root / path.lstrip("/")
+        target.unlink(missing_ok=True)
+        if path != files.PIN:
+            with contextlib.suppress(OSError):  # somebody else has a file there, too
+                target.parent.rmdir()
+
+    def validate(self, text: str) -> Completed | None:
+        """What dockerd says to a daemon.json; None where there is no dockerd."""
+        if self.program("dockerd") is None:
+            return None
+        with tempfile.TemporaryDirectory() as directory:
+            trial = Path(directory, "daemon.json")
+            trial.write_text(text, encoding="utf-8")
+            said = self.run("dockerd", "--validate", f"--config-file={trial}")
+        return said and Completed(said.argv, said.rc, said.stdout, said.stderr.replace(str(trial), daemon.PATH))
+
+    def generate(self, path: str) -> None:
+        target = self.root / path.lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        what = f"writing the CDI specification {path}"
+        check([self.program("nvidia-ctk") or "nvidia-ctk", "cdi", "generate", f"--output={target}"], what=what, timeout=_GENERATE_SECONDS)
+
+    def systemctl(self, *arguments: str) -> None:
+        check(["systemctl", *arguments], what=f"systemctl {' '.join(arguments)}", timeout=_RESTART_SECONDS)
+
+    # -- how it is looked at
+
+    def _text(self, path: str) -> str | None:
+        try:
+            return (self.root / path.lstrip("/")).read_text(encoding="utf-8", errors="surrogateescape")
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def _distribution(self) -> Distribution:
+        values = {
+            key: value.strip("\"'") for key, _equals, value in (line.partition("=") for line in self.read("etc/os-release").splitlines())
+        }
+        return Distribution(values.get("ID", ""), values.get("VERSION_ID", ""), values.get("PRETTY_NAME", ""))
+
+    def _packages(self) -> dict[str, str]:
+        asked = self.run(*_PACKAGES)
+        rows = (line.split("\t") for line in (asked.stdout if asked else "").splitlines())
+        return {row[1]: row[2] for row in rows if len(row) == 3 and row[0] == "installed"}
+
+    def _gpus(self) -> Gpus:
+        version = parse_proc_version(self.read("proc/driver/nvidia/version"))
+        found = (
+            parse_proc_gpu(self.read(f"proc/driver/nvidia/gpus/{name}/information")) for name in self._names("proc/driver/nvidia/gpus")
+        )
+        return Gpus([gpu.uuid for gpu in found if gpu.uuid], version.version if version else None)
+
+    def _names(self, directory: str) -> list[str]:
+        try:
+            return sorted(os.listdir(self.root / directory))
+        except OSError:
+            return []
+
+    def _service(self) -> Service:
+        asked = self.run("systemctl", "show", _SERVICE, "--timestamp=us+utc", f"--property={','.join(_PROPERTIES)}")
+        shown = parse_properties(asked.stdout if asked else "")
+        started = parse_timestamp(shown.get("ExecMainStartTimestamp", ""))
+        inputs = [word for name in ("FragmentPath", "DropInPaths", "EnvironmentFiles") for word in shown.get(name, "").split()]
+        read = [path for path in (daemon.PATH, *inputs) if path.startswith("/") and path != files.DROP_IN]
+        return Service(
+            active=shown.get("ActiveState") == "active",
+            enabled=shown.get("UnitFileState") not in ("disabled", "", None),
+            unread=shown.get("NeedDaemonReload") == "yes",
+            outdated=tuple(path for path in read if started is not None and self._modified(path) > started),
+        )
+
+    def _modified(self, path: str) -> float:
+        try:
+            return (self.root / path.lstrip("/")).stat().st_mtime
+        except OSError:
+            return 0.0

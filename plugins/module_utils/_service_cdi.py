@@ -1,0 +1,80 @@
+# Copyright: (c) 2026, the baremetal.llm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The GPUs of a service as the host's CDI specifications name them, and what changes when these give something else.
+
+Note: this module_util is private and not part of the collection's public interface.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from ansible_collections.baremetal.llm.plugins.module_utils._cdi_spec import (
+    DIRECTORIES,
+    NVIDIA_GPU,
+    SUFFIXES,
+    CdiSpec,
+    CdiUnreadableError,
+    device_paths,
+    parse_spec,
+)
+from ansible_collections.baremetal.llm.plugins.module_utils._compose_file import CdiAccess
+from ansible_collections.baremetal.llm.plugins.module_utils._files import read_text_or_none
+from ansible_collections.baremetal.llm.plugins.module_utils._gpu_access import GpuAccess
+from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, Severity
+from ansible_collections.baremetal.llm.plugins.module_utils._service_gpus import Device
+
+
+class CdiHost:
+    """The CDI specifications of this host."""
+
+    def __init__(self, directories: Iterable[str | Path] = DIRECTORIES) -> None:
+        self._directories = tuple(map(Path, directories))
+
+    def access(self, gpus: GpuAccess) -> CdiAccess:
+        """By UUID where the specification has UUIDs; so a card that changes its slot is no other one's."""
+        specs = self._specifications()
+        listed = _names(specs)
+        names = tuple(f"{NVIDIA_GPU}={named(device, listed) or device.uuid or device.index}" for device in gpus.devices)
+        # Without their numbers, which may be others at the next boot: Docker looks them up anew at each start.
+        paths = sorted({path for name in names for path in device_paths(specs, name)})
+        return CdiAccess(names, hashlib.sha256("\n".join(paths).encode()).hexdigest())
+
+    def problems(self, gpus: GpuAccess, severity: Severity) -> Iterator[Problem]:
+        listed = _names(self._specifications())
+        missing = [device for device in gpus.devices if named(device, listed) is None]
+        if missing:
+            place = " or ".join(map(str, self._directories))
+            there = f"it lists {', '.join(listed)}" if listed else f"there is none for {NVIDIA_GPU} in {place}"
+            yield Problem(
+                "cdi_device_missing",
+                severity,
+                f"gpus: the CDI specification, by which Docker gives devices to containers, has no {', '.join(map(str, missing))}; {there}",
+                "Write it anew with `nvidia-ctk cdi generate --output=/var/run/cdi/nvidia.yaml`, as the role container_runtime does",
+            )
+
+    def _specifications(self) -> list[CdiSpec]:
+        found = []
+        for path in (path for directory in self._directories for path in sorted(directory.glob("*"))):
+            text = read_text_or_none(path) if path.suffix in SUFFIXES else None
+            try:
+                found += [parse_spec(str(path), text)] if text else []
+            except CdiUnreadableError:
+                continue  # gpu_info tells of it
+        return found
+
+
+def named(device: Device, listed: Iterable[str]) -> str | None:
+    """The name that a specification has for it."""
+    by_name = {name.lower(): name for name in listed}
+    wanted = [device.uuid, None if device.is_mig or device.index is None else str(device.index)]
+    return next((by_name[name.lower()] for name in wanted if name is not None and name.lower() in by_name), None)
+
+
+def _names(specs: Iterable[CdiSpec]) -> list[str]:
+    """What can be asked for of NVIDIA's GPUs: indices, UUIDs, `all`."""
+    return list(dict.fromkeys(name for spec in specs if spec.kind == NVIDIA_GPU for name in spec.devices))

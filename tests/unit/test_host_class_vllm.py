@@ -1,0 +1,145 @@
+# Copyright: (c) 2026, the baremetal.llm contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The vLLM box of inventories/example, as Ansible reads it: its command line, its choices, and whether they fit on its GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from ansible_collections.baremetal.llm.plugins.filter.service_problems import FilterModule
+from ansible_collections.baremetal.llm.plugins.module_utils._memory_plan import plan_for
+from ansible_collections.baremetal.llm.plugins.module_utils._service import Service, parse
+from ansible_collections.baremetal.llm.plugins.module_utils._vllm_host_rules import host_problems
+from ansible_collections.baremetal.llm.plugins.module_utils._vllm_options import arguments
+from ansible_collections.baremetal.llm.plugins.module_utils._vllm_parser import accepts
+from ansible_collections.baremetal.llm.tests.example_inventory import ROOT, rows
+
+HOST = "vllm-1"
+A10 = {"index": 0, "name": "NVIDIA A10", "uuid": "GPU-1", "compute_capability": "8.6", "memory_mib": 23028}
+SNAPSHOT = "/hub/snapshot"
+FILES = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer.model"]
+MISTRAL = {
+    "config": {
+        "hidden_size": 4096,
+        "intermediate_size": 14336,
+        "max_position_embeddings": 32768,
+        "num_attention_heads": 32,
+        "num_hidden_layers": 32,
+        "num_key_value_heads": 8,
+        "torch_dtype": "float16",
+        "vocab_size": 32768,
+    },
+    "tensor_bytes": 4_150_000_000,
+}
+"""Its config.json, as far as memory goes, and what its weights take."""
+
+service_problems = FilterModule().filters()["service_problems"]
+
+
+@pytest.fixture
+def entries(example: Callable[..., Any]) -> Callable[..., list[dict[str, Any]]]:
+    return lambda **extra: example(HOST, "inference_services", vault_mistral_awq_api_key="a" * 32, **extra)
+
+
+def only(entries: list[dict[str, Any]]) -> Service:
+    (entry,) = entries
+    service, problems = parse(entry)
+    assert service is not None
+    assert problems == []
+    return service
+
+
+def words(service: Service) -> list[str]:
+    lines, problems = arguments(service, SNAPSHOT, "0.0.0.0")
+    assert problems == []
+    return [word for line in lines for word in line]
+
+
+COMMAND = f"{SNAPSHOT} --served-model-name mistral-awq --host 0.0.0.0 --port 8000 --shutdown-timeout 30"
+BOTH = {
+    "--dtype float16",
+    "--enable-chunked-prefill",
+    "--enable-prefix-caching",
+    "--kv-cache-dtype auto",
+    "--max-model-len 32768",
+    "--max-num-batched-tokens 16384",
+}
+CONFIGURATIONS = {
+    "basic": {*BOTH, "--gpu-memory-utilization 0.95", "--max-num-seqs 20"},
+    "full": {
+        *BOTH,
+        "--gpu-memory-utilization 0.9",
+        "--max-num-seqs 32",
+        "--api-server-count 4",
+        "--kv-offloading-size 8",
+        "--kv-offloading-backend native",
+    },
+}
+
+
+@pytest.mark.parametrize("configuration", CONFIGURATIONS)
+def test_the_command_is_as_promised_and_vllm_takes_it(entries: Callable[..., Any], configuration: str) -> None:
+    command = words(only(entries(vllm_configuration=configuration)))
+    assert " ".join(command) == " ".join([COMMAND, *sorted(CONFIGURATIONS[configuration])])
+    assert accepts(command) is None
+
+
+@pytest.mark.parametrize("kv_cache_dtype", ["auto", "fp8"])
+@pytest.mark.parametrize("configuration", CONFIGURATIONS)
+def test_nothing_is_wrong_with_a_choice(entries: Callable[..., Any], configuration: str, kv_cache_dtype: str) -> None:
+    written = entries(vllm_configuration=configuration, vllm_kv_cache_dtype=kv_cache_dtype)
+    assert service_problems(written, gpus=[A10]) == []
+    found = host_problems(only(written), gpus=[A10], driver_version="580.126.09", model_files=FILES)
+    assert [problem.code for problem in found] == (["fp8_cache_stored_only"] if kv_cache_dtype == "fp8" else [])
+
+
+def planned(service: Service) -> dict[str, Any]:
+    memory = str(service.resources.memory_bytes)
+    return plan_for(
+        MISTRAL, engine="vllm", mmproj=None, options=service.options, gpus=[A10], resources={"memory": memory}
+    ).as_dict()  # fmt: skip
+
+
+def test_the_page_shows_what_fits(entries: Callable[..., Any]) -> None:
+    page = (ROOT / "docs/host-classes/vllm.md").read_text("utf-8")
+    expected = []
+    for configuration in CONFIGURATIONS:
+        for dtype, shown in (("auto", "auto` (float16)"), ("fp8", "fp8")):
+            service = only(entries(vllm_configuration=configuration, vllm_kv_cache_dtype=dtype))
+            plan = planned(service)
+            assert plan["fits"], plan["problems"]
+            tokens = plan["capacity"]["kv_cache_tokens"]
+            limit = service.options["max_num_seqs"]
+            shorter = [str(min(limit, tokens // length)) for length in (8192, 2048)]
+            expected.append([configuration, shown, str(tokens), f"{tokens / 32768:.1f}", *shorter])
+    assert rows(page, "`vllm_configuration` | `vllm_kv_cache_dtype`") == expected
+
+
+def test_the_page_shows_the_choices_as_they_are(example: Callable[..., Any]) -> None:
+    page = (ROOT / "docs/host-classes/vllm.md").read_text("utf-8")
+    assert rows(page, "`vllm_configuration` | `gpu_memory_utilization`") == [
+        [
+            name,
+            f"{choice['options']['gpu_memory_utilization']:g}",
+            str(choice["options"]["max_num_seqs"]),
+            choice["resources"]["memory"],
+            choice["verdict"],
+        ]
+        for name, choice in example(HOST, "vllm_configurations").items()
+    ]
+
+
+@pytest.mark.parametrize("configuration", CONFIGURATIONS)
+def test_the_page_names_every_option(entries: Callable[..., Any], configuration: str) -> None:
+    page = (ROOT / "docs/host-classes/vllm.md").read_text("utf-8")
+    options = only(entries(vllm_configuration=configuration)).options
+    assert [option for option in options if option not in page] == []
+
+
+def test_two_fit_on_the_host_only_if_they_share_its_gpu(entries: Callable[..., Any]) -> None:
+    (entry,) = entries()
+    other = {**entry, "name": "second", "port": 8001}
+    assert [problem["code"] for problem in service_problems([entry, other])] == ["gpu_shares_exceed_one"]
