@@ -41,7 +41,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._service import Serv
 from ansible_collections.baremetal.llm.plugins.module_utils._service_cdi import CdiHost
 from ansible_collections.baremetal.llm.plugins.module_utils._service_engine import Inside
 from ansible_collections.baremetal.llm.plugins.module_utils._service_files import Change, Content, ServiceFiles
-from ansible_collections.baremetal.llm.plugins.module_utils._service_host import port_problems
+from ansible_collections.baremetal.llm.plugins.module_utils._service_host import cpu_problems, port_problems
 from ansible_collections.baremetal.llm.plugins.module_utils._service_launch import Launch
 from ansible_collections.baremetal.llm.plugins.module_utils._service_manager import Manager, Remains, Standing
 from ansible_collections.baremetal.llm.plugins.module_utils._service_neighbours import PortOwners, others, rival
@@ -107,10 +107,7 @@ class ComposeService(Manager):
     def host_problems(self, service: Service, gpus: GpuAccess | None, *, predict: bool) -> Iterator[Problem]:
         if gpus:
             yield from self._cdi.problems(gpus, Severity.WARNING if predict else Severity.ERROR)
-        cpus, there = service.resources.cpus, os.cpu_count()
-        if cpus is not None and there is not None and cpus > there:
-            message = f"resources.cpus: {cpus:g} is more than the {there} CPUs of this host, which Docker refuses"
-            yield error("cpus_exceed_host", message, f"Use at most {there}, or leave it out for all of them")
+        yield from cpu_problems(service, os.cpu_count())
 
     def port_problems(self, service: Service) -> Iterator[Problem]:
         owners = PortOwners(self._systemd, self._docker, service.port)

@@ -48,6 +48,7 @@ def look(params: Mapping[str, Any], scratch: str) -> dict[str, Any]:
         "uploads_due": [dest for dest, wanted in uploads.items() if version_of(dest) != wanted],
         "free_bytes": {directory: free_bytes(Path(directory)) for directory in sorted(directories)},
         "memory_mib": _memory_mib(),
+        "cpus": os.cpu_count(),
         "calibrates": bool(params["binary"]) and os.access(os.path.join(os.path.dirname(params["binary"]), PROGRAM), os.X_OK),
     }
 

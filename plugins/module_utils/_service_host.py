@@ -67,6 +67,15 @@ def model_problems(service: Service, user: str, missing: Severity = Severity.ERR
         yield from _file_problems(where, path, user, missing, remedy)
 
 
+def cpu_problems(service: Service, there: int | None) -> Iterator[Problem]:
+    """``there`` are the CPUs of the host; None where nobody has told."""
+    # daemon/daemon_unix.go: "range of CPUs is from …"
+    cpus = service.resources.cpus
+    if service.manager == "compose" and cpus is not None and there is not None and cpus > there:
+        message = f"resources.cpus: {cpus:g} is more than the {there} CPUs of this host, which Docker refuses"
+        yield error("cpus_exceed_host", message, f"Use at most {there}, or leave it out for all of them")
+
+
 def model_version(service: Service) -> str:
     """What changes when one of the model's files is replaced, without reading them: bytes and time of modification in seconds."""
     return " ".join(_file_version(path) for path in service.model.files.values())

@@ -18,12 +18,14 @@ from ansible_collections.baremetal.llm.plugins.module_utils._memory_range import
 from ansible_collections.baremetal.llm.plugins.module_utils._models_there import expected_of, sound_services
 from ansible_collections.baremetal.llm.plugins.module_utils._plan_input import parse_hosts
 from ansible_collections.baremetal.llm.plugins.module_utils._plan_report import Finding
-from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, error, warning
+from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, error, errors, warning
 from ansible_collections.baremetal.llm.plugins.module_utils._received_file import version_of
 from ansible_collections.baremetal.llm.plugins.module_utils._service import Service
+from ansible_collections.baremetal.llm.plugins.module_utils._service_host import cpu_problems
 from ansible_collections.baremetal.llm.plugins.module_utils._service_memory import gpus_of, memory_of, no_model, not_known, numbered
 from ansible_collections.baremetal.llm.plugins.module_utils._service_model import file_names
 from ansible_collections.baremetal.llm.plugins.module_utils._vllm_files import set_for
+from ansible_collections.baremetal.llm.plugins.module_utils._vllm_host_rules import host_problems
 from ansible_collections.baremetal.llm.plugins.plugin_utils._model_headers import HubHeaders, of_local
 
 Seen = Mapping[str, Any]
@@ -279,7 +281,30 @@ class _ServicePlan:
         for path in self.missing:
             message = f"model: {path} is not on the host, and models_local_files does not bring it"
             found.append(error("model_missing", message, "Put the file there, correct the path, or name a model of the hub").as_dict())
+        found += [problem.as_dict() for problem in errors(self._host_problems())]
         return ({**problem, "service": self.service.name} for problem in found)
+
+    def _host_problems(self) -> Iterator[Problem]:
+        """What stands between the service and its host. Of its warnings, the task that writes the service tells."""
+        yield from cpu_problems(self.service, self.seen["cpus"] if self.seen else None)
+        if self.service.engine == "vllm":
+            driver = self.host.params["driver"] or {}
+            yield from host_problems(
+                self.service,
+                gpus=self.host.params["gpus"],
+                # That the two differ is told of the host.
+                driver_version=driver.get("installed_version") or driver.get("wanted_version"),
+                model_files=self._model_files,
+            )
+
+    @property
+    def _model_files(self) -> list[str] | None:
+        """The names of what vLLM will find; None where nobody can tell."""
+        if self.service.model.repo_id is None:
+            paths = [file["path"] for file in self.found["files"]] if self.found["headers"] else []
+        else:
+            paths = [file["path"] for file in self._files_of_hub()]
+        return [os.path.basename(path) for path in paths if path] or None
 
     def as_dict(self) -> dict[str, Any]:
         service = self.service

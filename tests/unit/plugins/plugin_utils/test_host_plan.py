@@ -382,3 +382,28 @@ def test_a_limit_below_what_the_plan_needs(tmp_path: Path, directory: Path) -> N
     limited = mistral(model={"file": str(directory)}, options={"kv_offloading_size": 16}, resources={"memory": "16GiB"})
     errors, _warnings = Planner(tmp_path, limited, gpus=[A10]).findings(Planner(tmp_path, limited, gpus=[A10]).seen())
     assert len(errors) == 1 and "resources.memory is 16384 MiB" in errors[0] and "kv_offloading_size" in errors[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "params", "words"),
+    [
+        ({"options": {"tokenizer_mode": "mistral"}}, {}, "options.tokenizer_mode: mistral needs tekken.json"),
+        ({}, {"driver": {"installed_version": "570.211.01"}}, "which needs the driver 580 or newer; the host's is 570.211.01"),
+        ({}, {"driver": {"installed_version": None, "wanted_version": "570.211.01"}}, "the host's is 570.211.01"),
+        ({}, {"gpus": [{**A10, "name": "Tesla V100", "compute_capability": "7.0"}]}, "no kernels for Tesla V100"),
+        ({"resources": {"cpus": 65536}}, {}, "resources.cpus: 65536 is more than the "),
+        # Warnings are told by the task that writes the service.
+        ({"options": {"kv_cache_dtype": "fp8"}}, {"driver": {"installed_version": "580.126.09", "wanted_version": "570.211.01"}}, ""),
+    ],
+)
+def test_what_stands_between_vllm_and_its_host(
+    tmp_path: Path, hub: Hub, directory: Path, changes: dict[str, Any], params: dict[str, Any], words: str
+) -> None:
+    there, to_come = mistral(model={"file": str(directory)}, **changes), mistral(**changes)
+    for served, endpoint in ((there, ""), (to_come, hub.endpoint)):
+        planner = Planner(tmp_path, served, endpoint=endpoint, **{"gpus": [A10], **params})
+        planner.plan.params["offline"] = not endpoint
+        errors, warnings = planner.findings(planner.seen())
+        assert warnings == []
+        assert len(errors) == (1 if words else 0)
+        assert words in "".join(errors)
