@@ -110,6 +110,7 @@ def test_headers_of_a_commit_are_asked_for_once(example: Example, hub: Hub) -> N
         }
         for host_class in HOST_CLASSES
     }
+    pinned["vllm_model"] = {"repo_id": MISTRAL_AWQ, "revision": hub.by_name[MISTRAL_AWQ].refs["main"]}
     first = example.plan(models_hub_endpoint=hub.endpoint, **pinned)
     before = len(hub.requests)
     again = example.plan(models_hub_endpoint=hub.endpoint, **pinned)
