@@ -192,10 +192,10 @@ def registry() -> t.Iterator[Registry]:
         yield registry
 
 
-def settled(inventory: Inventory, **extra: t.Any) -> dict[str, t.Any]:
+def settled(inventory: Inventory, host: str = "gpu1", **extra: t.Any) -> dict[str, t.Any]:
     playbook = inventory.directory / "settled.yml"
     playbook.write_text(json.dumps(SETTLED), encoding="utf-8")
-    run = inventory.play(str(playbook), extra)
+    run = inventory.play(str(playbook), extra, "--limit", host)
     assert run.rc == 0, run.output
     told = run.task("Tell").result["msg"]
     assert isinstance(told, dict)
@@ -224,7 +224,7 @@ def test_images_and_what_vllm_reads(inventory: Inventory, hub: Hub, registry: Re
     other = registry.push("vllm/vllm-openai", "v0.33.0", "amd64", "arm64", "riscv64")
     before = len(registry.asked)
     assert inventory.changes(**base) == (False, []) and len(registry.asked) == before
-    told = settled(inventory, **base, inference_require_lock=True)
+    told = settled(inventory, "gpu2", **base, inference_require_lock=True)
     assert told["services"]["mistral"] == {"model": {"revision": commit}, "image": f"{image}@{digest}"}
     assert told["services"]["chat"] == {"model": {"revision": commit}}
     assert told["base_image"] == f"{base_image}@{content['images'][base_image]}" and told["problems"] == []
