@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import ipaddress
-
 from ansible_collections.baremetal.llm.plugins.module_utils import _llama_server_options
 from ansible_collections.baremetal.llm.plugins.module_utils._listeners import endpoint
 from ansible_collections.baremetal.llm.plugins.module_utils._service import Service
@@ -25,10 +23,6 @@ def base_url(service: Service, host: str | None = None) -> str:
     elif address in _LOCAL:
         address = host
     return f"{_scheme(service)}://{endpoint(address, service.port)}{_prefix(service)}"
-
-
-def is_local(service: Service) -> bool:
-    return all(ipaddress.ip_address(address).is_loopback for address in service.addresses)
 
 
 def _scheme(service: Service) -> str:

@@ -12,7 +12,7 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.baremetal.llm.plugins.module_utils._load_check_baseline import FAILED, OTHER, SAME, Comparison
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import errors
 from ansible_collections.baremetal.llm.plugins.module_utils._service import parse
-from ansible_collections.baremetal.llm.plugins.module_utils._service_url import base_url, is_local
+from ansible_collections.baremetal.llm.plugins.module_utils._service_url import base_url
 from ansible_collections.baremetal.llm.plugins.module_utils._table import render
 
 _NOTHING = "-"
@@ -31,7 +31,7 @@ def targets(services: Any, names: Sequence[str] = (), host: str | None = None) -
         if service is None or errors(problems):
             what = errors(problems)[0] if problems else f"{raw!r} is no service"
             raise AnsibleFilterError(f"load_check_targets: {service.name if service else 'inference_services'}: {what}")
-        if host is not None and is_local(service) and service.name in (names or [service.name]):
+        if host is not None and service.only_local and service.name in (names or [service.name]):
             raise AnsibleFilterError(
                 f"load_check_targets: {service.name} listens on {', '.join(service.listen)} only, which the controller does not reach. "
                 "Leave load_check_from out, or name other services in load_check_services"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.baremetal.llm.plugins.module_utils._service import parse
-from ansible_collections.baremetal.llm.plugins.module_utils._service_url import base_url, is_local
+from ansible_collections.baremetal.llm.plugins.module_utils._service_url import base_url
 
 LLAMA = {"engine": "llama_server", "model": {"file": "/m.gguf"}}
 VLLM = {"engine": "vllm", "manager": "compose", "image": "vllm/vllm-openai:v0.33.0", "model": {"repo_id": "o/n"}}
@@ -31,4 +31,4 @@ def test_where_a_service_is_reached(service: dict[str, Any], on_the_host: str, f
     parsed, _problems = parse({"name": "chat", "port": 8080, **service})
     assert parsed is not None
     assert (base_url(parsed), base_url(parsed, "gpu1")) == (on_the_host, from_elsewhere)
-    assert is_local(parsed) == ("gpu1" not in from_elsewhere and "10." not in from_elsewhere)
+    assert parsed.only_local == ("gpu1" not in from_elsewhere and "10." not in from_elsewhere)
