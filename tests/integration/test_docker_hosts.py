@@ -44,7 +44,7 @@ def host() -> t.Iterator[DockerHost]:
 
 def devices(host: DockerHost) -> list[str]:
     """What the container sees, and whether it may open it: the simulated devices say ENXIO where it may."""
-    seen = host.docker("exec", "engine", "sh", "-c", "ls /dev; cat /dev/nvidia1", check=False).splitlines()
+    seen = host.docker("exec", "engine", "sh", "-c", "ls /dev; cat /dev/nvidia1 2>&1", check=False).splitlines()
     return [line for line in seen if "nvidia" in line]
 
 
