@@ -6,11 +6,13 @@ from __future__ import annotations
 import typing as t
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.baremetal.llm.plugins.module_utils._cuda_plan import plan_for
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 
 
 def cuda_plan(gpus: t.Any, **parameters: t.Any) -> dict[str, object]:
+    # Not above: Ansible loads every filter of a collection in each worker that uses one of them.
+    from ansible_collections.baremetal.llm.plugins.module_utils._cuda_plan import plan_for
+
     if not isinstance(gpus, list) or not all(isinstance(gpu, dict) for gpu in gpus):
         raise AnsibleFilterError("cuda_plan: give the GPUs as a list of dicts with a name, a compute_capability or both")
     try:

@@ -6,9 +6,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.baremetal.llm.plugins.module_utils._driver_check import driver_due, driver_failures
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
-from ansible_collections.baremetal.llm.plugins.module_utils._gpu_gate import Wanted, host_problems, picture, unseen
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import errors, failure_message
 
 
@@ -26,14 +24,19 @@ def driver_check(
     toolkit_source: str = "",
     expected: t.Sequence[t.Mapping[str, object]] = (),
 ) -> dict[str, t.Any]:
-    unknown = False
-    if before is None and isinstance(host, t.Mapping) and host.get("unreachable"):
-        host, needs_gpu, unknown = unseen(expected), False, not expected
-    seen = isinstance(host, t.Mapping) and "driver" in host
+    unreachable = before is None and isinstance(host, t.Mapping) and bool(host.get("unreachable"))
     # After an installation gpu_info itself may fail, and what it returned then says why.
     failed = before is not None and isinstance(host, t.Mapping) and "msg" in host
-    if not seen and not failed:
+    if not (unreachable or failed or (isinstance(host, t.Mapping) and "driver" in host)):
         raise AnsibleFilterError("driver_check: the input has to be what the module gpu_info returned")
+    # Not above: Ansible loads every filter of a collection in each worker that uses one of them.
+    from ansible_collections.baremetal.llm.plugins.module_utils._driver_check import driver_due, driver_failures
+    from ansible_collections.baremetal.llm.plugins.module_utils._gpu_gate import Wanted, host_problems, picture, unseen
+
+    unknown = False
+    if unreachable:
+        host, needs_gpu, unknown = unseen(expected), False, not expected
+    seen = "driver" in host
     try:
         if before is not None:
             problems = driver_failures(host, before, version=str(version), kernel_module=kernel_module or "")

@@ -35,11 +35,17 @@ _value:
   elements: dict
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from ansible_collections.baremetal.llm.plugins.plugin_utils._load_check_rows import rows_of
+
+def load_check_rows(host: Mapping[str, Any]) -> list[dict[str, Any]]:
+    # Not above: Ansible loads every filter of a collection in each worker that uses one of them.
+    from ansible_collections.baremetal.llm.plugins.plugin_utils._load_check_rows import rows_of
+
+    return rows_of(host)
 
 
 class FilterModule:
     def filters(self) -> dict[str, Callable[..., object]]:
-        return {"load_check_rows": rows_of}
+        return {"load_check_rows": load_check_rows}

@@ -47,11 +47,17 @@ _value:
   elements: dict
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from ansible_collections.baremetal.llm.plugins.plugin_utils._load_check_rows import targets
+
+def load_check_targets(services: Any, names: Sequence[str] = (), host: str | None = None) -> list[dict[str, str]]:
+    # Not above: Ansible loads every filter of a collection in each worker that uses one of them.
+    from ansible_collections.baremetal.llm.plugins.plugin_utils._load_check_rows import targets
+
+    return targets(services, names, host)
 
 
 class FilterModule:
     def filters(self) -> dict[str, Callable[..., object]]:
-        return {"load_check_targets": targets}
+        return {"load_check_targets": load_check_targets}

@@ -7,7 +7,6 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
-from ansible_collections.baremetal.llm.plugins.module_utils._memory_plan import plan_for
 
 
 def memory_plan(
@@ -19,6 +18,9 @@ def memory_plan(
     resources: t.Mapping[str, t.Any] | None = None,
     quantisations: t.Sequence[t.Any] | None = None,
 ) -> dict[str, object]:
+    # Not above: Ansible loads every filter of a collection in each worker that uses one of them.
+    from ansible_collections.baremetal.llm.plugins.module_utils._memory_plan import plan_for
+
     try:
         plan = plan_for(model, engine=engine, mmproj=mmproj, options=options, gpus=gpus, resources=resources, quantisations=quantisations)
     except UserError as error:

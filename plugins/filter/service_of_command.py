@@ -7,12 +7,14 @@ import shlex
 import typing as t
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.baremetal.llm.plugins.module_utils._service import parse
-from ansible_collections.baremetal.llm.plugins.module_utils._vllm_command import service_of
-from ansible_collections.baremetal.llm.plugins.module_utils._vllm_options import static_problems
 
 
 def service_of_command(command: t.Any) -> dict[str, t.Any]:
+    # Not above: Ansible loads every filter of a collection in each worker that uses one of them.
+    from ansible_collections.baremetal.llm.plugins.module_utils._service import parse
+    from ansible_collections.baremetal.llm.plugins.module_utils._vllm_command import service_of
+    from ansible_collections.baremetal.llm.plugins.module_utils._vllm_options import static_problems
+
     if not isinstance(command, str):
         raise AnsibleFilterError(f"service_of_command: the command has to be a text, not {type(command).__name__}")
     try:

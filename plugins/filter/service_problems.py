@@ -6,17 +6,22 @@ from __future__ import annotations
 import typing as t
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.baremetal.llm.plugins.module_utils import _llama_server_options as llama_server
-from ansible_collections.baremetal.llm.plugins.module_utils import _vllm_options as vllm
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, error
-from ansible_collections.baremetal.llm.plugins.module_utils._service import Service, list_problems
-from ansible_collections.baremetal.llm.plugins.module_utils._service_gpus import gpu_problems
 from ansible_collections.baremetal.llm.plugins.plugin_utils._services import with_readable_key
+
+if t.TYPE_CHECKING:
+    from ansible_collections.baremetal.llm.plugins.module_utils._service import Service
 
 
 def service_problems(
     services: t.Any, ignore: t.Sequence[str] = (), gpus: t.Sequence[t.Mapping[str, t.Any]] | None = None
 ) -> list[dict[str, str]]:
+    # Not above: Ansible loads every filter of a collection in each worker that uses one of them.
+    from ansible_collections.baremetal.llm.plugins.module_utils import _llama_server_options as llama_server
+    from ansible_collections.baremetal.llm.plugins.module_utils import _vllm_options as vllm
+    from ansible_collections.baremetal.llm.plugins.module_utils._service import list_problems
+    from ansible_collections.baremetal.llm.plugins.module_utils._service_gpus import gpu_problems
+
     seen: list[Service] = []
 
     def engine_problems(service: Service) -> t.Iterator[Problem]:

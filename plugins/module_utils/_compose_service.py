@@ -39,9 +39,10 @@ from ansible_collections.baremetal.llm.plugins.module_utils._gpu_access import G
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, Severity, error
 from ansible_collections.baremetal.llm.plugins.module_utils._service import Service
 from ansible_collections.baremetal.llm.plugins.module_utils._service_cdi import CdiHost
+from ansible_collections.baremetal.llm.plugins.module_utils._service_cpus import cpu_problems
 from ansible_collections.baremetal.llm.plugins.module_utils._service_engine import Inside
 from ansible_collections.baremetal.llm.plugins.module_utils._service_files import Change, Content, ServiceFiles
-from ansible_collections.baremetal.llm.plugins.module_utils._service_host import cpu_problems, port_problems
+from ansible_collections.baremetal.llm.plugins.module_utils._service_host import port_problems
 from ansible_collections.baremetal.llm.plugins.module_utils._service_launch import Launch
 from ansible_collections.baremetal.llm.plugins.module_utils._service_manager import Manager, Remains, Standing
 from ansible_collections.baremetal.llm.plugins.module_utils._service_neighbours import PortOwners, others, rival

@@ -18,12 +18,12 @@ from ansible_collections.baremetal.llm.plugins.module_utils._hub_parameters impo
 from ansible_collections.baremetal.llm.plugins.module_utils._hub_plan import make_plan
 from ansible_collections.baremetal.llm.plugins.module_utils._memory_measured import PROGRAM
 from ansible_collections.baremetal.llm.plugins.module_utils._memory_snapshot import read_snapshot
+from ansible_collections.baremetal.llm.plugins.module_utils._model_directory import files as directory_files
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import errors
 from ansible_collections.baremetal.llm.plugins.module_utils._received_file import Version, version_of
 from ansible_collections.baremetal.llm.plugins.module_utils._service import Service, parse
 from ansible_collections.baremetal.llm.plugins.module_utils._service_model import file_names, located, wanted_files
 from ansible_collections.baremetal.llm.plugins.module_utils._vllm_files import VLLM_MISTRAL, members, set_for
-from ansible_collections.baremetal.llm.plugins.module_utils._vllm_model_host import files as directory_files
 
 
 def sound_services(entries: Iterable[object]) -> list[Service]:
@@ -80,7 +80,7 @@ def _directory(service: Service) -> tuple[list[str], str]:
     if not os.path.isdir(directory):
         return [directory], "" if _size(directory) is None else f"{directory} is no directory, and vLLM reads a whole one"
     try:
-        names = members(set_for(service.options), directory_files(service), directory)
+        names = members(set_for(service.options), directory_files(directory), directory)
     except UserError as reason:
         return [], reason.msg.removeprefix("files: ")
     return [os.path.join(directory, name) for name in names], ""

@@ -11,24 +11,21 @@ from __future__ import annotations
 
 import json
 import os
-import pwd
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from ansible_collections.baremetal.llm.plugins.module_utils._command import run
 from ansible_collections.baremetal.llm.plugins.module_utils._files import read_text_or_none
 from ansible_collections.baremetal.llm.plugins.module_utils._gguf import trained_context
 from ansible_collections.baremetal.llm.plugins.module_utils._gguf_source import NotGgufError
 from ansible_collections.baremetal.llm.plugins.module_utils._gpu_access import is_cpu_build
 from ansible_collections.baremetal.llm.plugins.module_utils._listeners import clashing, endpoint, listeners, owners
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, Severity, error, warning
+from ansible_collections.baremetal.llm.plugins.module_utils._readable import readable
 from ansible_collections.baremetal.llm.plugins.module_utils._service import Service
 from ansible_collections.baremetal.llm.plugins.module_utils._service_neighbours import Owners, listens, name_of
 
 # ProtectHome= and PrivateTmp= hide these from the service.
 _HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")
-
-_NOBODY = 65534  # the user and the group that own nothing, on Debian and Ubuntu
 
 
 def binary_problems(binary: str) -> Iterator[Problem]:
@@ -65,15 +62,6 @@ def model_problems(service: Service, user: str, missing: Severity = Severity.ERR
         remedy = "Fetch it with baremetal.llm.hf_model, or with the role models, or correct model.repo_id, model.revision and model.file"
     for where, path in service.model.files.items():
         yield from _file_problems(where, path, user, missing, remedy)
-
-
-def cpu_problems(service: Service, there: int | None) -> Iterator[Problem]:
-    """``there`` are the CPUs of the host; None where nobody has told."""
-    # daemon/daemon_unix.go: "range of CPUs is from …"
-    cpus = service.resources.cpus
-    if service.manager == "compose" and cpus is not None and there is not None and cpus > there:
-        message = f"resources.cpus: {cpus:g} is more than the {there} CPUs of this host, which Docker refuses"
-        yield error("cpus_exceed_host", message, f"Use at most {there}, or leave it out for all of them")
 
 
 def model_version(service: Service) -> str:
@@ -115,30 +103,6 @@ def _file_problems(where: str, path: str, user: str, missing: Severity, remedy: 
     if not readable(path, user):
         remedy = f"Allow it: `sudo -u {user} test -r {path}` has to succeed, directories included"
         yield error("model_unreadable", f"{where}: {path} cannot be read by the user {user}, as which the service runs", remedy)
-
-
-def readable(path: str, user: str) -> bool:
-    """Whether the kernel lets this user read the file: ACLs and every directory on the way included."""
-    if os.geteuid() != 0:
-        return os.access(path, os.R_OK)
-    return run([*_as_user(user), "test", "-r", path]).rc == 0
-
-
-def first_unreadable(paths: Sequence[str], user: str) -> str | None:
-    """The first of these files that the user cannot read, if there is one. All are asked for at once."""
-    if os.geteuid() != 0:
-        return next((path for path in paths if not os.access(path, os.R_OK)), None)
-    told = run([*_as_user(user), "find", "-L", *paths, "-maxdepth", "0", "-readable", "-print0"]).stdout.split("\0")
-    return next((path for path in paths if path not in told), None)
-
-
-def _as_user(user: str) -> list[str]:
-    try:
-        account = pwd.getpwnam(user)
-        identity = [f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--init-groups"]
-    except KeyError:  # it is still to be created, and will have the rights that everybody has
-        identity = [f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups"]
-    return ["setpriv", *identity, "--"]
 
 
 def model_context(service: Service) -> int | None:

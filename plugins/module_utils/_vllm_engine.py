@@ -18,6 +18,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._container_files imp
 from ansible_collections.baremetal.llm.plugins.module_utils._container_image import fetch
 from ansible_collections.baremetal.llm.plugins.module_utils._docker import Docker
 from ansible_collections.baremetal.llm.plugins.module_utils._gpu_access import GpuAccess
+from ansible_collections.baremetal.llm.plugins.module_utils._model_directory import files
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, Severity
 from ansible_collections.baremetal.llm.plugins.module_utils._service import Service
 from ansible_collections.baremetal.llm.plugins.module_utils._service_engine import Engine, Inside
@@ -88,7 +89,7 @@ class Vllm(Engine):
         return replace(launch, release=container.image, container=container), list(self._host_problems(gpus))
 
     def _host_problems(self, gpus: GpuAccess | None) -> Iterable[Problem]:
-        names = model_host.files(self._service) if os.path.isdir(self._service.model.file) else None
+        names = files(self._service.model.file) if os.path.isdir(self._service.model.file) else None
         return host_problems(
             self._service,
             gpus=gpus.of_host if gpus else (),

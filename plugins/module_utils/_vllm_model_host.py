@@ -17,13 +17,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
+from ansible_collections.baremetal.llm.plugins.module_utils._model_directory import files
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, Severity, error
+from ansible_collections.baremetal.llm.plugins.module_utils._readable import first_unreadable
 from ansible_collections.baremetal.llm.plugins.module_utils._service import Service
-from ansible_collections.baremetal.llm.plugins.module_utils._service_host import first_unreadable
 from ansible_collections.baremetal.llm.plugins.module_utils._vllm_files import CONFIG, members, set_for
-
-_DEEPEST = 2
-"""How many names a path in a model has at most; what lies deeper is not read."""
 
 
 def problems(service: Service, user: str, missing: Severity = Severity.ERROR) -> Iterator[Problem]:
@@ -40,7 +38,7 @@ def problems(service: Service, user: str, missing: Severity = Severity.ERROR) ->
         remedy = "Give the directory that holds its config.json, its tokenizer and its weights"
         yield error("model_not_directory", f"{where}: {directory} is no directory, and vLLM reads a whole one", remedy)
         return
-    there = files(service)
+    there = files(service.model.file)
     try:
         needed = members(set_for(service.options), there, directory)
     except UserError as reason:
@@ -61,25 +59,12 @@ def version(service: Service) -> str:
     """What changes when one of the model's files is replaced, without reading them: of bytes and times of modification in seconds."""
     directory = service.model.file
     try:
-        names = members(set_for(service.options), files(service), directory)
+        names = members(set_for(service.options), files(service.model.file), directory)
         seen = [(name, os.stat(os.path.join(directory, name))) for name in names]
     except (UserError, OSError):  # in check mode, a task before this one may still have to bring it
         return "missing"
     told = "\n".join(f"{name} {status.st_size}@{int(status.st_mtime)}" for name, status in seen)
     return f"{len(seen)} files {hashlib.sha256(told.encode()).hexdigest()[:16]}"
-
-
-def files(service: Service) -> list[str]:
-    """The names of all files that are in the model's directory, relative to it; a link to nothing is none."""
-    top = service.model.file
-    found: list[str] = []
-    for directory, subdirectories, names in os.walk(top):
-        place = os.path.relpath(directory, top)
-        depth = 1 if place == "." else 1 + len(Path(place).parts)
-        if depth >= _DEEPEST:
-            subdirectories.clear()
-        found += (os.path.normpath(os.path.join(place, name)) for name in names if os.path.isfile(os.path.join(directory, name)))
-    return sorted(found)
 
 
 def _outside(directory: str, paths: list[str]) -> Iterator[Problem]:

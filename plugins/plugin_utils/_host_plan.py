@@ -21,7 +21,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._plan_report import 
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, error, errors, warning
 from ansible_collections.baremetal.llm.plugins.module_utils._received_file import version_of
 from ansible_collections.baremetal.llm.plugins.module_utils._service import Service
-from ansible_collections.baremetal.llm.plugins.module_utils._service_host import cpu_problems
+from ansible_collections.baremetal.llm.plugins.module_utils._service_cpus import cpu_problems
 from ansible_collections.baremetal.llm.plugins.module_utils._service_memory import gpus_of, memory_of, no_model, not_known, numbered
 from ansible_collections.baremetal.llm.plugins.module_utils._service_model import file_names
 from ansible_collections.baremetal.llm.plugins.module_utils._vllm_files import set_for

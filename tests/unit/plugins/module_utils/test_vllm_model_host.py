@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.baremetal.llm.plugins.module_utils import _vllm_model_host as model_host
+from ansible_collections.baremetal.llm.plugins.module_utils._model_directory import files
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import Severity
 from ansible_collections.baremetal.llm.plugins.module_utils._service import Service, parse
 from ansible_collections.baremetal.llm.plugins.module_utils._service_model import located
@@ -57,7 +58,7 @@ def codes(of: Service, missing: Severity = Severity.ERROR, user: str = ME) -> li
 def test_a_repository_is_served_from_its_snapshot(tmp_path: Path) -> None:
     found = of_hub(tmp_path, *FILES)
     assert found.model.file == f"{tmp_path}/hub/models--acme--tiny/snapshots/{COMMIT}"
-    assert codes(found) == [] and model_host.files(found) == sorted(FILES)
+    assert codes(found) == [] and files(found.model.file) == sorted(FILES)
 
 
 def test_a_repository_that_is_still_to_be_fetched(tmp_path: Path) -> None:
@@ -134,4 +135,4 @@ def test_files_are_those_that_can_be_opened(tmp_path: Path) -> None:
     write(directory / "sub", "config.json")
     write(directory / "sub" / "deeper", "config.json")
     (directory / "gone.json").symlink_to("nowhere")
-    assert model_host.files(service({"file": str(directory)})) == ["config.json", "model.safetensors", "sub/config.json", "tokenizer.json"]
+    assert files(str(directory)) == ["config.json", "model.safetensors", "sub/config.json", "tokenizer.json"]

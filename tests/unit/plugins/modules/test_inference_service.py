@@ -24,6 +24,7 @@ USED = (
     "_option_problems",
     "_service",
     "_service_change",
+    "_service_cpus",
     "_service_gpu_host",
     "_service_gpus",
     "_service_host",
