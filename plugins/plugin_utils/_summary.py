@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
+from urllib.parse import urlsplit
 
 from ansible_collections.baremetal.llm.plugins.module_utils._image import DEFAULT_TAG, parse_image
 from ansible_collections.baremetal.llm.plugins.module_utils._listeners import endpoint
@@ -81,8 +82,8 @@ def _release(written: Mapping[str, Any], built: str) -> str:
 
 def _url(base_url: str, listen: Sequence[str], variables: Mapping[str, Any]) -> str:
     """Where others reach the service. The probe asks on the host itself; an address that stands for all of the host's is its name here."""
-    scheme, local = base_url.split("://", 1)
-    address, port = (listen[0] if listen else local.rstrip("/")).rsplit(":", 1)
+    url = urlsplit(base_url)
+    address, port = (listen[0] if listen else url.netloc).rsplit(":", 1)
     address = address.removeprefix("[").removesuffix("]")
     try:
         anywhere = ipaddress.ip_address(address).is_unspecified
@@ -90,7 +91,7 @@ def _url(base_url: str, listen: Sequence[str], variables: Mapping[str, Any]) -> 
         anywhere = False
     if anywhere:
         address = str(variables.get("ansible_host", variables["inventory_hostname"]))
-    return f"{scheme}://{endpoint(address, int(port))}"
+    return url._replace(netloc=endpoint(address, int(port))).geturl()
 
 
 def table(rows: Sequence[Mapping[str, Any]], *, check_mode: bool) -> list[str]:
