@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 from ansible_collections.baremetal.llm.plugins.module_utils._deploy_lock import DeployLock, render
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._files import write_atomic
 from ansible_collections.baremetal.llm.plugins.module_utils._lock_settle import Mode, moves, settled
 from ansible_collections.baremetal.llm.plugins.module_utils._lock_wanted import parse_wanted
-from ansible_collections.baremetal.llm.plugins.plugin_utils._callbacks import people_read_along
 from ansible_collections.baremetal.llm.plugins.plugin_utils._lock_file import read_lock
 from ansible_collections.baremetal.llm.plugins.plugin_utils._lock_world import Outside
+from ansible_collections.baremetal.llm.plugins.plugin_utils._report import ReportAction
 
 ARGUMENTS = {
     "path": {"type": "path", "required": True},
@@ -27,11 +26,7 @@ ARGUMENTS = {
 }
 
 
-class ActionModule(ActionBase):
-    TRANSFERS_FILES = False
-    BYPASS_HOST_LOOP = True  # one lock for all hosts
-    _requires_connection = False
-
+class ActionModule(ReportAction):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         args = self.validate_argument_spec(ARGUMENTS)[1]
@@ -53,8 +48,8 @@ class ActionModule(ActionBase):
             what = f"path: {path} can't be read or written ({reason}); give a file that you may write (inference_lock_file)"
             raise AnsibleActionFail(what) from None
         moved = moves(before, after)
-        if moved and people_read_along():
-            self._display.display("\n".join(moved))
+        if moved:
+            self._tell(moved)
         return {
             **result,
             "changed": wanted != text,

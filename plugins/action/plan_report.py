@@ -4,25 +4,21 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
 from ansible import constants as C
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
-from ansible_collections.baremetal.llm.plugins.module_utils._files import write_atomic
 from ansible_collections.baremetal.llm.plugins.module_utils._plan_folding import fold
 from ansible_collections.baremetal.llm.plugins.module_utils._plan_input import parse_hosts
 from ansible_collections.baremetal.llm.plugins.module_utils._plan_report import Host, Summary, summary_of
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import Severity
-from ansible_collections.baremetal.llm.plugins.plugin_utils._callbacks import people_read_along
 from ansible_collections.baremetal.llm.plugins.plugin_utils._plan_page import page
 from ansible_collections.baremetal.llm.plugins.plugin_utils._plan_table import Block, blocks
 from ansible_collections.baremetal.llm.plugins.plugin_utils._plan_words import message
+from ansible_collections.baremetal.llm.plugins.plugin_utils._report import ReportAction, write
 
 ARGUMENTS = {
     "hosts": {"type": "list", "elements": "dict", "required": True},
@@ -32,11 +28,7 @@ ARGUMENTS = {
 }
 
 
-class ActionModule(ActionBase):
-    TRANSFERS_FILES = False
-    BYPASS_HOST_LOOP = True  # one report for all hosts
-    _requires_connection = False
-
+class ActionModule(ReportAction):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         args = self.validate_argument_spec(ARGUMENTS)[1]
@@ -46,9 +38,9 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail(error.msg) from None
         groups, summary = fold(hosts), summary_of(hosts)
         # Also in check mode: a report is what is said of the hosts, and no change to one.
-        html = args["html"] and _write("html", args["html"], page(groups, summary, datetime.now(timezone.utc)))
-        plain = args["json"] and _write("json", args["json"], _as_json(hosts, summary))
-        if hosts and people_read_along():
+        html = args["html"] and write("html", args["html"], page(groups, summary, datetime.now(timezone.utc)))
+        plain = args["json"] and write("json", args["json"], _as_json(hosts, summary))
+        if hosts:
             self._show(blocks(groups, summary, self._display.columns), html)
         errors = message(groups)
         failure = {"failed": True, "msg": errors} if errors and args["fail_on_errors"] else {}
@@ -64,25 +56,13 @@ class ActionModule(ActionBase):
         }
 
     def _show(self, paragraphs: Sequence[Block], html: str | None) -> None:
-        # Printed as text: in the result, a callback would show the tables as one escaped string.
         colours = {Severity.ERROR: C.COLOR_ERROR, Severity.WARNING: C.COLOR_WARN, None: None}
         for paragraph in paragraphs:
-            self._display.display("\n".join(paragraph.lines), color=colours[paragraph.severity])
+            self._tell(paragraph.lines, color=colours[paragraph.severity])
         if html:
-            self._display.display(f"All of it: {html}")
+            self._tell([f"All of it: {html}"])
 
 
 def _as_json(hosts: Sequence[Host], summary: Summary) -> str:
     told = {"summary": summary.as_dict(), "hosts": [host.as_dict() for host in hosts]}
     return json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _write(option: str, path: str, text: str) -> str:
-    target = Path(os.path.abspath(path))
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(target, text.encode(), 0o644)
-    except OSError as error:
-        what = f"{option}: {target} cannot be written: {error.strerror}. Give the path of a file that you may write."
-        raise AnsibleActionFail(what) from None  # the text of the cause would be added
-    return str(target)

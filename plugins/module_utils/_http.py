@@ -20,8 +20,10 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
+from ansible_collections.baremetal.llm.plugins.module_utils._text import clean
 
-_MAX_BODY = 16 * 1024**2  # bytes; whatever sends more is not the server we look for
+MAX_BODY = 16 * 1024**2  # bytes; whatever sends more is not the server we look for
+_LONGEST_EXCERPT = 300
 
 
 class RequestError(Exception):
@@ -44,11 +46,19 @@ class Reply(NamedTuple):
             raise RequestError(f"the answer is not JSON: {self.excerpt()}") from None
 
     def excerpt(self) -> str:
-        """What the server says in an error, or the beginning of whatever it sent."""
-        text = self.body.decode("utf-8", errors="replace").strip()
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            return str(json.loads(text)["error"]["message"])
-        return f"{text[:200]}…" if len(text) > 200 else text
+        return excerpt(self.body)
+
+
+def excerpt(body: bytes | bytearray) -> str:
+    """What the server says in an error, or the beginning of whatever it sent, on one line."""
+    text = body.decode("utf-8", errors="replace")
+    with contextlib.suppress(ValueError):
+        said = json.loads(text)
+        for key in ("error", "message"):
+            if isinstance(said, dict) and key in said:
+                said = text = said[key]
+    line = " ".join(clean(str(text)).split())
+    return f"{line[:_LONGEST_EXCERPT]}…" if len(line) > _LONGEST_EXCERPT else line
 
 
 class Server(NamedTuple):
@@ -111,7 +121,7 @@ class Client:
             if response.status != http.client.OK:
                 reply = Reply(response.status, _read(response, deadline))
                 raise RequestError(f"POST {path} was answered {reply.status}: {reply.excerpt()}")
-            while line := response.readline(_MAX_BODY):
+            while line := response.readline(MAX_BODY):
                 if line.startswith(b"data:"):
                     yield line[len(b"data:") :].decode("utf-8", errors="replace").strip()
                 deadline.check()
@@ -176,8 +186,8 @@ def _read(response: http.client.HTTPResponse, deadline: _Deadline) -> bytes:
     while piece := response.read1(65536):
         body += piece
         deadline.check()
-        if len(body) > _MAX_BODY:
-            raise RequestError(f"the answer is longer than {_MAX_BODY} bytes")
+        if len(body) > MAX_BODY:
+            raise RequestError(f"the answer is longer than {MAX_BODY} bytes")
     if response.length:  # announced, but never sent
         raise http.client.IncompleteRead(bytes(body), response.length)
     return bytes(body)

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import secrets
-import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._http import Client, RequestError, server_of
+from ansible_collections.baremetal.llm.plugins.module_utils._load_check_answer import BrokenAnswerError
 from ansible_collections.baremetal.llm.plugins.module_utils._load_check_client import Caller, Load, Tally, ask_once, clock, run
 from ansible_collections.baremetal.llm.plugins.module_utils._load_check_figures import Figures, Sample, figures
 from ansible_collections.baremetal.llm.plugins.module_utils._load_check_prompts import (
@@ -27,7 +28,6 @@ from ansible_collections.baremetal.llm.plugins.module_utils._load_check_prompts 
 
 MOST_PARALLEL = 1024
 MOST_SECONDS = 3600
-_OK = 200
 
 
 @dataclass(frozen=True)
@@ -95,21 +95,17 @@ def load_check(request: Request, on_tick: Callable[[Tally], None] = lambda tally
     began = clock()
     try:
         model = request.model or _first_model(request)
-        caller = Caller(
-            server_of(request.base_url),
-            PATHS[request.endpoint],
-            api_key=request.api_key,
-            validate_certs=request.validate_certs,
-            reuse=request.reuse_connections,
-        )
-    except socket.gaierror as error:
-        return _nothing(request.model, Sample(began, clock(), error="name_not_resolved", detail=str(error.strerror)))
-    except _RefusedError as refused:
-        return _nothing(request.model, Sample(began, clock(), error=refused.kind, detail=str(refused)))
+    except BrokenAnswerError as broken:
+        return _nothing(None, Sample(began, clock(), error=broken.kind, detail=str(broken)))
+    caller = Caller(
+        server_of(request.base_url),
+        PATHS[request.endpoint],
+        api_key=request.api_key,
+        validate_certs=request.validate_certs,
+        reuse=request.reuse_connections,
+    )
+    load = Load(request.parallel, request.seconds, request.warm_up, request.request_timeout, request.stream)
     seed = secrets.token_hex(8)  # the cache of the run before must not know the prompts of this one
-
-    def load(parallel: int, seconds: float, warm_up: float) -> Load:
-        return Load(parallel, seconds, warm_up, request.request_timeout, request.stream, request.reuse_connections)
 
     def body(prompt: str, max_tokens: int) -> bytes:
         said = body_of(request.endpoint, model, prompt, max_tokens=max_tokens, stream=request.stream, extra=request.extra)
@@ -117,35 +113,27 @@ def load_check(request: Request, on_tick: Callable[[Tally], None] = lambda tally
 
     measured: dict[int, int] = {}
     for words in CALIBRATION_WORDS:
-        sample = ask_once(caller, load(1, 0, 0), body(Prompts(words, 0, f"{seed}-{words}").next(), 1))
+        sample = ask_once(caller, load, body(Prompts(words, 0, f"{seed}-{words}").next(), 1))
         if sample.error:
             return _nothing(model, sample)
         measured[words] = sample.prompt_tokens or 0
     lengths = calibrated(measured) if all(measured.values()) else Lengths()
     prompts = Prompts(lengths.words_for(request.prompt_tokens), request.shared_percent, seed)
-    outcome = run(
-        caller, load(request.parallel, request.seconds, request.warm_up), lambda: body(prompts.next(), request.max_tokens), on_tick
-    )
+    outcome = run(caller, load, lambda: body(prompts.next(), request.max_tokens), on_tick)
     return Report(model, figures(outcome.samples, outcome.opened, outcome.closed, outcome.cpu_seconds, outcome.cpu_wall))
-
-
-class _RefusedError(Exception):
-    def __init__(self, kind: str, detail: str) -> None:
-        super().__init__(detail)
-        self.kind = kind
 
 
 def _first_model(request: Request) -> str:
     client = Client(request.base_url, api_key=request.api_key, timeout=request.request_timeout, validate_certs=request.validate_certs)
     try:
         reply = client.get("/v1/models")
-        if reply.status != _OK:
-            raise _RefusedError(f"http_{reply.status}", f"GET /v1/models is answered: {reply.excerpt()}")
+        if reply.status != HTTPStatus.OK:
+            raise BrokenAnswerError(f"http_{reply.status}", f"GET /v1/models is answered: {reply.excerpt()}")
         return str(reply.json()["data"][0]["id"])
     except RequestError as error:
-        raise _RefusedError("no_answer", str(error)) from None
+        raise BrokenAnswerError("no_answer", str(error)) from None
     except (KeyError, IndexError, TypeError):
-        raise _RefusedError("no_model", "GET /v1/models names no model; give it as model") from None
+        raise BrokenAnswerError("no_model", "GET /v1/models names no model; give it as model") from None
 
 
 def _nothing(model: str | None, sample: Sample) -> Report:

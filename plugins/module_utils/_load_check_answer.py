@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 from array import array
+from http import HTTPStatus
 from typing import Any
 
-_MAX_BODY = 16 * 1024**2  # bytes; whatever sends more is not the server we look for
-_OK = 200
+from ansible_collections.baremetal.llm.plugins.module_utils._http import MAX_BODY, excerpt
+
 _TEXTS = ("content", "reasoning_content", "reasoning", "tool_calls", "text")
 
 
@@ -37,9 +38,9 @@ class Answer:
 
     def feed(self, status: int, body: bytes, now: float) -> None:
         self._rest += body
-        if len(self._rest) > _MAX_BODY:
-            raise BrokenAnswerError("answer_too_long", f"the answer is longer than {_MAX_BODY} bytes")
-        if self._stream and status == _OK:
+        if len(self._rest) > MAX_BODY:
+            raise BrokenAnswerError("answer_too_long", f"the answer is longer than {MAX_BODY} bytes")
+        if self._stream and status == HTTPStatus.OK:
             *lines, rest = self._rest.split(b"\n")
             self._rest = rest
             for line in lines:
@@ -47,8 +48,8 @@ class Answer:
 
     def end(self, status: int) -> None:
         """The answer is whole: see whether it was one."""
-        if status != _OK:
-            raise BrokenAnswerError(f"http_{status}", _excerpt(self._rest))
+        if status != HTTPStatus.OK:
+            raise BrokenAnswerError(f"http_{status}", excerpt(self._rest))
         if not self._stream:
             self._read_whole()
         elif not self._done:
@@ -62,7 +63,7 @@ class Answer:
     def _event(self, line: bytearray, now: float) -> None:
         name, _colon, data = line.partition(b":")
         if name == b"error":
-            raise BrokenAnswerError("stream_error", _excerpt(data))
+            raise BrokenAnswerError("stream_error", excerpt(data))
         if name != b"data":
             return
         data = data.strip()
@@ -71,9 +72,9 @@ class Answer:
             return
         chunk = _parsed(data)
         if not isinstance(chunk, dict):
-            raise BrokenAnswerError("not_json", f"an event is {_excerpt(data)}")
+            raise BrokenAnswerError("not_json", f"an event is {excerpt(data)}")
         if chunk.get("error") is not None:
-            raise BrokenAnswerError("stream_error", _excerpt(data))
+            raise BrokenAnswerError("stream_error", excerpt(data))
         self._usage(chunk)
         choice = _first(chunk.get("choices"))
         delta = choice.get("delta") or choice
@@ -85,7 +86,7 @@ class Answer:
     def _read_whole(self) -> None:
         whole = _parsed(self._rest)
         if not isinstance(whole, dict) or not _first(whole.get("choices")):
-            raise BrokenAnswerError("not_json", f"the answer is {_excerpt(self._rest)}")
+            raise BrokenAnswerError("not_json", f"the answer is {excerpt(self._rest)}")
         self._usage(whole)
 
     def _usage(self, data: dict[str, Any]) -> None:
@@ -108,14 +109,3 @@ def _parsed(data: bytes | bytearray) -> Any:
         return json.loads(data.decode("utf-8", errors="replace"))
     except ValueError:
         return None
-
-
-def _excerpt(data: bytes | bytearray) -> str:
-    """What the server says in an error, or the beginning of whatever it sent, on one line."""
-    text = data.decode("utf-8", errors="replace")
-    parsed = _parsed(data)
-    for key in ("error", "message"):
-        if isinstance(parsed, dict) and key in parsed:
-            parsed = text = parsed[key]
-    words = " ".join(str(text).split())
-    return f"{words[:200]}…" if len(words) > 200 else words

@@ -92,13 +92,10 @@ def compare(now: Result, before: Result | None, tolerance_percent: float) -> Com
         return Comparison(FAILED, now.get("message") or "no request was answered")
     if before is None:
         return Comparison(NEW)
+    then, asked = ({"model": result.get("model"), **result["parameters"]} for result in (before, now))
     differences = [
-        f"{name} was {_shown(before['parameters'].get(name))} and is {_shown(value)}"
-        for name, value in now["parameters"].items()
-        if before["parameters"].get(name) != value
+        f"{name} was {_shown(then.get(name))} and is {_shown(value)}" for name, value in asked.items() if then.get(name) != value
     ]
-    if before.get("model") != now.get("model"):
-        differences.insert(0, f"the model was {before.get('model')} and is {now.get('model')}")
     if differences:
         return Comparison(OTHER, "; ".join(differences))
     changes = tuple(_changes(now["figures"], before["figures"], tolerance_percent))

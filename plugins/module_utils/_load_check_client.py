@@ -40,7 +40,6 @@ class Load:
     warm_up: float
     request_timeout: float
     stream: bool = True
-    reuse_connections: bool = False
 
 
 @dataclass
@@ -64,13 +63,12 @@ class Outcome:
 
 
 class Caller:
-    """Posts to one path of a server. Its name is resolved once, so that no request waits for a resolver."""
+    """Posts to one path of a server. Its name is resolved for the first connection only, so that no request waits for a resolver."""
 
     def __init__(self, server: Server, path: str, *, api_key: str | None = None, validate_certs: bool = True, reuse: bool = False) -> None:
         check_key(api_key)
         port = server.port or (443 if server.https else 80)
-        self._address = str(socket.getaddrinfo(server.host, port, type=socket.SOCK_STREAM)[0][4][0])
-        self._port = port
+        self._host, self._port = server.host, port
         self._name = server.host if server.https else None
         self._tls = tls_context(validate_certs) if server.https else None
         self.reuse = reuse
@@ -89,9 +87,9 @@ class Caller:
 
     async def connect(self) -> Connection:
         loop = asyncio.get_running_loop()
-        _transport, connection = await loop.create_connection(
-            Connection, self._address, self._port, ssl=self._tls, server_hostname=self._name
-        )
+        transport, connection = await loop.create_connection(Connection, self._host, self._port, ssl=self._tls, server_hostname=self._name)
+        if peer := transport.get_extra_info("peername"):  # unless it has gone again
+            self._host = peer[0]
         return connection
 
 
@@ -215,6 +213,8 @@ async def _connected(caller: Caller) -> Connection:
         raise BrokenAnswerError("connection_refused", "the connection is refused: nothing listens there") from None
     except ssl.SSLError as error:
         raise BrokenAnswerError("tls_failed", f"TLS failed: {error.reason or error}") from None
+    except socket.gaierror as error:
+        raise BrokenAnswerError("name_not_resolved", str(error.strerror)) from None
     except OSError as error:
         raise BrokenAnswerError("not_connected", f"there is no connection: {error.strerror or error}") from None
 

@@ -30,6 +30,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._plan_report import 
 )
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, Severity
 from ansible_collections.baremetal.llm.plugins.module_utils._quantity import Amount, total
+from ansible_collections.baremetal.llm.plugins.module_utils._text import clean
 
 _LARGEST = 2**63
 _Parsed = TypeVar("_Parsed")
@@ -272,10 +273,3 @@ class _Entry:
         if not isinstance(value, list):
             raise self.refused(key, wanted)
         return value
-
-
-def clean(text: str) -> str:
-    """The text on one line and without characters that steer a terminal: names come from hubs, too."""
-    if text.isprintable():
-        return text
-    return "".join(each if each.isprintable() else " " if each.isspace() else "\N{REPLACEMENT CHARACTER}" for each in text)

@@ -14,8 +14,8 @@ description:
     the time to the first token, the time between tokens, and the whole time of a request, with their percentiles; errors are counted by
     kind.
   - It serves llama-server, vLLM and whatever else has the same API. It needs nothing but Python.
-  - Every prompt is another one from its first word on, unless O(shared_percent) says otherwise, so that no prefix cache makes a server
-    look faster than it is. Every answer has O(max_tokens) tokens, whatever the model has to say.
+  - No two prompts have more than their first few words in common, unless O(shared_percent) says otherwise, so that no prefix cache makes
+    a server look faster than it is. Every answer has O(max_tokens) tokens, whatever the model has to say.
   - First it asks for the name of the model, then two short questions tell how long a word is in tokens. If one of them fails, there is no
     load.
   - It ends by itself after at most O(warm_up), O(seconds) and four times O(request_timeout), also if the server hangs. A server that has

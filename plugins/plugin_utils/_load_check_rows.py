@@ -9,11 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.baremetal.llm.plugins.module_utils._load_check_baseline import FAILED, OTHER, SAME, Comparison
+from ansible_collections.baremetal.llm.plugins.module_utils._load_check_baseline import FAILED, OTHER, SAME, WORSE, Comparison
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import errors
-from ansible_collections.baremetal.llm.plugins.module_utils._service import parse
+from ansible_collections.baremetal.llm.plugins.module_utils._service import Service, parse
 from ansible_collections.baremetal.llm.plugins.module_utils._service_url import base_url
 from ansible_collections.baremetal.llm.plugins.module_utils._table import render
+from ansible_collections.baremetal.llm.plugins.plugin_utils._registered import results
 
 _NOTHING = "-"
 _RATES = ("PARALLEL", "REQUESTS/S", "TOKENS/S")
@@ -25,40 +26,35 @@ def targets(services: Any, names: Sequence[str] = (), host: str | None = None) -
     """The services that are to be asked, each with its base URL; without their keys, which are not even read."""
     if not isinstance(services, list):
         raise AnsibleFilterError(f"load_check_targets: inference_services has to be a list of services, not {type(services).__name__}")
-    found = {}
-    for raw in services:
-        service, problems = parse(_without_secrets(raw))
-        if service is None or errors(problems):
-            what = errors(problems)[0] if problems else f"{raw!r} is no service"
-            raise AnsibleFilterError(f"load_check_targets: {service.name if service else 'inference_services'}: {what}")
-        if host is not None and service.only_local and service.name in (names or [service.name]):
+    wanted = [service for service in map(_parsed, services) if not names or service.name in names]
+    for service in wanted:
+        if host is not None and service.only_local:
             raise AnsibleFilterError(
                 f"load_check_targets: {service.name} listens on {', '.join(service.listen)} only, which the controller does not reach. "
                 "Leave load_check_from out, or name other services in load_check_services"
             )
-        found[service.name] = {"service": service.name, "base_url": base_url(service, host)}
-    return [found[name] for name in names if name in found] if names else list(found.values())
+    return [{"service": service.name, "base_url": base_url(service, host)} for service in wanted]
 
 
-def _without_secrets(service: Any) -> Any:
-    if not isinstance(service, Mapping):
-        return service
-    return {key: service[key] for key in service if key not in ("api_key", "environment")}
+def _parsed(raw: Any) -> Service:
+    readable = {key: raw[key] for key in raw if key not in ("api_key", "environment")} if isinstance(raw, Mapping) else raw
+    service, problems = parse(readable)
+    if service is None or errors(problems):
+        raise AnsibleFilterError(f"load_check_targets: {service.name if service else 'inference_services'}: {errors(problems)[0]}")
+    return service
 
 
 def rows_of(variables: Mapping[str, Any]) -> list[dict[str, Any]]:
     """One row for each service that was asked on the host with these variables, which are templated only when they are looked at."""
     keys = ("base_url", "model", "parameters", "figures", "problems", "message")
-    loops = [variables.get(name, {}) for name in ("__load_check_from_host", "__load_check_from_controller")]
     return [
         {
             "host": variables["inventory_hostname"],
             "service": result["item"]["service"],
             **{key: result.get(key) for key in keys},
         }
-        for loop in loops
-        for result in loop.get("results", ())
-        if "figures" in result
+        for name in ("__load_check_from_host", "__load_check_from_controller")
+        for result in results(variables, name, "figures")
     ]
 
 
@@ -108,14 +104,14 @@ def remarks(rows: Sequence[Mapping[str, Any]], comparisons: Sequence[Comparison]
     return lines
 
 
-def failure(rows: Sequence[Mapping[str, Any]], comparisons: Sequence[Comparison], *, on_worse: Sequence[str]) -> str:
-    """Why the run fails, empty where it does not: a service that answered nothing, and one with a verdict of `on_worse`."""
+def failure(rows: Sequence[Mapping[str, Any]], comparisons: Sequence[Comparison], *, on_worse: bool) -> str:
+    """Why the run fails, empty where it does not: a service that answered nothing and, if wanted, one that is worse."""
     lines = []
     for row, comparison in zip(rows, comparisons, strict=True):
         name = f"{row['host']} {row['service']} ({row['base_url']})"
         if comparison.verdict == FAILED:
             lines.append(f"{name}: {comparison.reason}")
-        elif comparison.verdict in on_worse:
-            worse = [str(change) for change in comparison.changes if change.verdict == comparison.verdict]
-            lines.append(f"{name} is {comparison.verdict} than its baseline: {'; '.join(worse)}")
+        elif on_worse and comparison.verdict == WORSE:
+            worse = [str(change) for change in comparison.changes if change.verdict == WORSE]
+            lines.append(f"{name} is worse than its baseline: {'; '.join(worse)}")
     return "\n".join(lines)

@@ -8,10 +8,12 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
+from urllib.parse import urlsplit
 
 from ansible_collections.baremetal.llm.plugins.module_utils._image import DEFAULT_TAG, parse_image
 from ansible_collections.baremetal.llm.plugins.module_utils._listeners import endpoint
 from ansible_collections.baremetal.llm.plugins.module_utils._table import render
+from ansible_collections.baremetal.llm.plugins.plugin_utils._registered import registered, results
 
 _RELEASE_DIGITS = 12  # of the build key: enough to tell releases apart by eye
 
@@ -28,14 +30,14 @@ class Row(TypedDict):
 
 def rows_of(variables: Mapping[str, Any]) -> list[Row]:
     """One row for each service of the host with these variables, which are templated only when they are looked at."""
-    plan = _registered(variables, "__llama_cpp_plan")
+    plan = registered(variables, "__llama_cpp_plan")
     # What an earlier play built stays registered when this one has nothing to build.
-    build = _registered(variables, "__llama_cpp_build") if plan.get("due", True) else {}
+    build = registered(variables, "__llama_cpp_build") if plan.get("due", True) else {}
     release = build.get("build_key") or plan.get("build_key") or ""
-    units = _registered(variables, "__inference_started")
-    proofs = {_name(proof["item"]): proof for proof in _results(variables, "__inference_probed", "timings")}
+    units = registered(variables, "__inference_started")
+    proofs = {_name(proof["item"]): proof for proof in results(variables, "__inference_probed", "timings")}
     rows = []
-    for written in _results(variables, "__inference_written", "base_url"):
+    for written in results(variables, "__inference_written", "base_url"):
         proof = proofs.get(_name(written), {})
         expected = written.get("expect") or {}
         # What an earlier play started stays registered when this one has nothing to start.
@@ -78,20 +80,10 @@ def _release(written: Mapping[str, Any], built: str) -> str:
     return image.tag or (image.digest or DEFAULT_TAG).removeprefix("sha256:")[:_RELEASE_DIGITS]
 
 
-def _registered(variables: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    result: Mapping[str, Any] = variables.get(name, {})
-    return result
-
-
-def _results(variables: Mapping[str, Any], name: str, key: str) -> list[Mapping[str, Any]]:
-    """What the items of a loop returned. Those that did nothing, as the proofs in check mode, lack the key."""
-    return [result for result in _registered(variables, name).get("results", ()) if key in result]
-
-
 def _url(base_url: str, listen: Sequence[str], variables: Mapping[str, Any]) -> str:
     """Where others reach the service. The probe asks on the host itself; an address that stands for all of the host's is its name here."""
-    scheme, local = base_url.split("://", 1)
-    address, port = (listen[0] if listen else local.rstrip("/")).rsplit(":", 1)
+    url = urlsplit(base_url)
+    address, port = (listen[0] if listen else url.netloc).rsplit(":", 1)
     address = address.removeprefix("[").removesuffix("]")
     try:
         anywhere = ipaddress.ip_address(address).is_unspecified
@@ -99,7 +91,7 @@ def _url(base_url: str, listen: Sequence[str], variables: Mapping[str, Any]) -> 
         anywhere = False
     if anywhere:
         address = str(variables.get("ansible_host", variables["inventory_hostname"]))
-    return f"{scheme}://{endpoint(address, int(port))}"
+    return url._replace(netloc=endpoint(address, int(port))).geturl()
 
 
 def table(rows: Sequence[Mapping[str, Any]], *, check_mode: bool) -> list[str]:

@@ -86,6 +86,7 @@ def test_nothing_is_written_in_check_mode(tmp_path: Path) -> None:
         ({"tolerance_percent": -1}, {}, "load_check_tolerance is -1"),
         ({"baseline": "hosts.yml"}, {}, "load_check_baseline: hosts.yml holds no results of a load check"),
         ({"baseline": "."}, {}, "load_check_baseline: . cannot be read: Is a directory"),
+        ({"baseline": sys.executable}, {}, f"load_check_baseline: {sys.executable} cannot be read: it is not UTF-8"),
         ({"json": "/proc/x/y"}, {}, "load_check_json: /proc/x/y cannot be written"),
         ({"services": ["chat", "chta"]}, {}, "load_check_services: no host that was asked has a service called chta."),
     ],

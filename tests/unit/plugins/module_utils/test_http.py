@@ -120,7 +120,15 @@ def test_a_refused_stream_says_why() -> None:
 
 @pytest.mark.parametrize(
     ("body", "excerpt"),
-    [(b'{"error":{"message":"no"}}', "no"), (b'{"error":"no"}', '{"error":"no"}'), (b"\xff", "\ufffd"), (b"x" * 300, "x" * 200 + "…")],
+    [
+        (b'{"error":{"message":"no"}}', "no"),
+        (b'{"error":"no"}', "no"),
+        (b'{"message":"no"}', "no"),
+        (b'{"error":{"code":500}}', "{'code': 500}"),
+        (b'["error"]', '["error"]'),
+        (b"<p>\n no\x1b[2J \xff", "<p> no\ufffd[2J \ufffd"),
+        (b"x" * 301, "x" * 300 + "…"),
+    ],
 )
 def test_excerpts(body: bytes, excerpt: str) -> None:
     assert Reply(500, body).excerpt() == excerpt

@@ -183,6 +183,20 @@ def test_nobody_there() -> None:
     assert report.figures.errors == {"name_not_resolved": 1}
 
 
+def test_a_name_with_an_address_where_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    resolved = []
+
+    def addresses(host: str, port: int, *_args: object, **_more: object) -> list[tuple[object, ...]]:
+        resolved.append(host)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in ("127.0.0.2", "127.0.0.1")]
+
+    with TrivialApi(ORDINARY) as api:
+        monkeypatch.setattr(socket, "getaddrinfo", addresses)
+        report = load_check(Request(f"http://gpu1.test:{api.port}", parallel=2, seconds=SECONDS, warm_up=0, max_tokens=TOKENS))
+    assert report.figures.errors == {} and report.figures.succeeded > 20
+    assert resolved == ["gpu1.test"] * 2  # for the name of the model, and for all that follows
+
+
 def test_a_server_that_goes_away() -> None:
     # It listens no more once the questions before the load are answered.
     with TrivialApi(ORDINARY) as api:

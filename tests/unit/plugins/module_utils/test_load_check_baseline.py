@@ -83,7 +83,7 @@ def test_by_how_much() -> None:
         ({"parallel": 16}, "parallel was 8 and is 16"),
         ({"stream": False}, "stream was true and is false"),
         ({"request": {"temperature": 1}}, 'request was unset and is {"temperature": 1}'),
-        ({"model": "n"}, "the model was m and is n"),
+        ({"model": "n"}, 'model was "m" and is "n"'),
     ],
 )
 def test_what_was_asked_otherwise_is_not_compared(now: dict[str, Any], reason: str) -> None:

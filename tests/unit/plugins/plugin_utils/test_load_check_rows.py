@@ -40,6 +40,7 @@ def test_all_services_or_those_that_are_named() -> None:
     ("services", "host", "message"),
     [
         ({}, None, "has to be a list of services"),
+        (["chat"], None, "inference_services: service: "),
         ([{**CHAT, "port": 0}], None, "chat: port: 0 is not a TCP port"),
         ([CHAT, LOCAL], "gpu1", "local listens on 127.0.0.1:8081 only, which the controller does not reach"),
     ],
@@ -115,11 +116,11 @@ def test_what_has_become_of_it() -> None:
         "gpu1 other: 3 × timeout: not answered within 60 s",
         "gpu2 chat: not comparable with the baseline, parallel was 8 and is 4",
     ]
-    assert failure(rows, comparisons, on_worse=[]).splitlines() == [
+    assert failure(rows, comparisons, on_worse=False).splitlines() == [
         "gpu1 other (http://127.0.0.1:8080): all 3 requests failed, timeout: not answered within 60 s"
     ]
-    assert failure(rows, comparisons, on_worse=["worse"]).splitlines()[0] == (
+    assert failure(rows, comparisons, on_worse=True).splitlines()[0] == (
         "gpu1 chat (http://127.0.0.1:8080) is worse than its baseline: "
         "requests/s 12.34 → 6.17 (-50 %), worse; tokens/s 789.76 → 394.88 (-50 %), worse"
     )
-    assert failure(rows[:1], comparisons[:1], on_worse=[]) == ""
+    assert failure(rows[:1], comparisons[:1], on_worse=False) == ""

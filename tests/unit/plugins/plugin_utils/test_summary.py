@@ -99,6 +99,11 @@ def test_the_url_is_the_one_that_others_use(changes: dict[str, Any], expect: dic
     assert row["url"] == url
 
 
+def test_the_url_holds_the_prefix_of_the_service() -> None:
+    written = {**WRITTEN, "base_url": "https://127.0.0.1:8080/llm"}
+    assert rows_of(host(__inference_written={"results": [written]}))[0]["url"] == "https://10.1.2.3:8080/llm"
+
+
 def test_a_host_without_an_address_of_its_own_is_reached_by_its_name() -> None:
     variables = host()
     del variables["ansible_host"]
