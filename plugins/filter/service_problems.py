@@ -11,21 +11,22 @@ from ansible_collections.baremetal.llm.plugins.module_utils import _vllm_options
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, error
 from ansible_collections.baremetal.llm.plugins.module_utils._service import Service, list_problems
 from ansible_collections.baremetal.llm.plugins.module_utils._service_gpus import gpu_problems
+from ansible_collections.baremetal.llm.plugins.module_utils._vllm_rules import shared_gpu_problems
 from ansible_collections.baremetal.llm.plugins.plugin_utils._services import with_readable_key
 
 
 def service_problems(
     services: t.Any, ignore: t.Sequence[str] = (), gpus: t.Sequence[t.Mapping[str, t.Any]] | None = None
 ) -> list[dict[str, str]]:
-    seen: list[Service] = []
+    of_vllm: list[Service] = []
 
     def engine_problems(service: Service) -> t.Iterator[Problem]:
         if service.engine == "vllm":
             yield from vllm.static_problems(service)
-            yield from vllm.shared_gpu_problems(service, seen)
+            yield from shared_gpu_problems(service, of_vllm)
+            of_vllm.append(service)
         else:
             yield from llama_server.static_problems(service)
-        seen.append(service)
         if gpus is not None:
             yield from gpu_problems(service, gpus)
 
