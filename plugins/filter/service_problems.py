@@ -21,16 +21,17 @@ def service_problems(
     from ansible_collections.baremetal.llm.plugins.module_utils import _vllm_options as vllm
     from ansible_collections.baremetal.llm.plugins.module_utils._service import list_problems
     from ansible_collections.baremetal.llm.plugins.module_utils._service_gpus import gpu_problems
+    from ansible_collections.baremetal.llm.plugins.module_utils._vllm_rules import shared_gpu_problems
 
-    seen: list[Service] = []
+    of_vllm: list[Service] = []
 
     def engine_problems(service: Service) -> t.Iterator[Problem]:
         if service.engine == "vllm":
             yield from vllm.static_problems(service)
-            yield from vllm.shared_gpu_problems(service, seen)
+            yield from shared_gpu_problems(service, of_vllm)
+            of_vllm.append(service)
         else:
             yield from llama_server.static_problems(service)
-        seen.append(service)
         if gpus is not None:
             yield from gpu_problems(service, gpus)
 

@@ -10,7 +10,6 @@ blocks of some tokens. Read in vLLM 0.33.0.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,15 +20,17 @@ from ansible_collections.baremetal.llm.plugins.module_utils._memory_range import
 from ansible_collections.baremetal.llm.plugins.module_utils._memory_result import Estimate, GpuPlan, HostPlan, Plan
 from ansible_collections.baremetal.llm.plugins.module_utils._memory_suggestions import Suggestion
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, error, errors, warning
+from ansible_collections.baremetal.llm.plugins.module_utils._vllm_options import render
+from ansible_collections.baremetal.llm.plugins.module_utils._vllm_settings import Settings, canonical, gpu_memory_utilization
 
-_UTILISATION = 0.92
 _BLOCK = 16
 _GIB = 1024 * MIB
 # By the memory of the GPU, as vLLM chooses: sequences, and tokens of a batch.
 _SEQUENCES = ((70 * _GIB, 256), (None, 1024))
 _BATCH = ((70 * _GIB, 2048), (160 * _GIB, 8192), (None, 16384))
-_BYTES = {"float32": 4, "float": 4, "float16": 2, "half": 2, "bfloat16": 2}
-_FP8 = "fp8"
+_BYTES_OF_16_BITS = 2
+_BYTES = {"float32": 4, "float": 4, **dict.fromkeys(("float16", "half", "bfloat16"), _BYTES_OF_16_BITS)}
+_EIGHT_BITS = ("fp8", "int8")  # the scales of each token and head, where there are some, are a few per cent more
 _HIGH_UTILISATION = 0.95
 
 # CUDA graphs, workspaces and what the allocator holds; with the CUDA context and a batch of 2048 tokens, 1 to 2 GiB of a GPU in all.
@@ -40,8 +41,24 @@ _CONTEXT_MIB_MORE = 50  # of a CUDA context, at most
 _ENGINE_PROCESS = Range(1536 * MIB, 3072 * MIB, 5120 * MIB)
 _SERVER_PROCESS = Range(512 * MIB, 768 * MIB, 1536 * MIB)
 _GRAPHS = Range(64 * MIB, 256 * MIB, 512 * MIB)  # of that, what enforce_eager saves
-_LENGTH = re.compile(r"(\d+(?:\.\d+)?)([kKmM]?)")
-_FACTORS = {"": 1, "k": 1000, "K": 1024, "m": 10**6, "M": 2**20}
+# The options that a plan depends on.
+_READ = frozenset(
+    {
+        "api_server_count",
+        "block_size",
+        "dtype",
+        "enforce_eager",
+        "gpu_memory_utilization",
+        "kv_cache_dtype",
+        "kv_cache_memory_bytes",
+        "kv_offloading_size",
+        "max_model_len",
+        "max_num_batched_tokens",
+        "max_num_seqs",
+        "pipeline_parallel_size",
+        "tensor_parallel_size",
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -75,7 +92,10 @@ class _Asked:
     sequences: int
     batch: int
     block: int
+    cache: int | None
+    """Bytes of the cache on each GPU; None: what is left of the share."""
     cache_bytes: int
+    """Of one element."""
     tensor_parallel: int
     pipeline_parallel: int
     eager: bool
@@ -191,81 +211,57 @@ def _weights(given: Mapping[str, Any]) -> int:
     return total
 
 
-class _Options:
-    """vLLM's options with its defaults; what cannot be read is a problem, and taken as left out."""
-
-    def __init__(self, options: Mapping[str, Any]) -> None:
-        self._options = options
-        self.problems: list[Problem] = []
-
-    def number(self, key: str, default: float, *, low: float, high: float = float("inf")) -> float:
-        value = self._options.get(key)
-        if value is None:
-            return default
-        try:
-            number = float("nan") if isinstance(value, bool) else float(str(value))
-        except ValueError:
-            number = float("nan")
-        if low <= number <= high:
-            return number
-        self._bad(key, value, f"Use a number of at least {low:g}" if math.isinf(high) else f"Use a number from {low:g} to {high:g}")
-        return default
-
-    def length(self, trained: int) -> int | None:
-        """None for what fits."""
-        value = self._options.get("max_model_len")
-        if value is None:
-            return trained
-        if str(value) in ("auto", "-1"):
-            return None
-        match = _LENGTH.fullmatch(str(value))
-        if match is None or float(match[1]) == 0:
-            self._bad("max_model_len", value, "Use a number of tokens, such as 32768 or 32K, or auto")
-            return trained
-        return int(float(match[1]) * _FACTORS[match[2]])
-
-    def cache_bytes(self, dtype: str) -> int:
-        own = _BYTES.get(dtype, 2)
-        value = self._options.get("kv_cache_dtype")
-        if value is None or str(value) == "auto":
-            return own
-        if str(value).startswith(_FP8):
-            return 1
-        if str(value) not in _BYTES:
-            self._bad("kv_cache_dtype", value, f"Use auto, fp8 or {', '.join(_BYTES)}")
-        return _BYTES.get(str(value), own)
-
-    def on(self, key: str) -> bool:
-        return self._options.get(key) is True
-
-    def text(self, key: str) -> str | None:
-        value = self._options.get(key)
-        return None if value is None else str(value)
-
-    def _bad(self, key: str, value: object, remedy: str) -> None:
-        self.problems.append(error("option_value", f"options.{key} is {value!r}", remedy))
+def _sound(options: Mapping[str, Any]) -> tuple[Settings, list[Problem]]:
+    """The options that a plan depends on, without those that vLLM does not take, and what is wrong with these."""
+    sound: dict[str, Any] = {}
+    problems: list[Problem] = []
+    for key, value in options.items():
+        if canonical(key) in _READ:
+            wrong = errors(render({key: value}, None)[1])
+            problems += wrong
+            sound |= {} if wrong else {key: value}
+    return Settings(sound), problems
 
 
 def _asked(model: VllmModel, options: Mapping[str, Any], gpus: Sequence[PlannedGpu]) -> tuple[_Asked, list[Problem]]:
-    read = _Options(options)
+    settings, problems = _sound(options)
     memory = min(gpu.memory_mib for gpu in gpus) * MIB
-    dtype = read.text("dtype")
-    if dtype in (None, "auto"):
-        dtype = "float16" if model.dtype in ("float32", "float") else model.dtype  # vLLM computes those in 16 bits
+    length = settings.whole("max_model_len")
+    cache_bytes = _element_bytes(settings, model)
+    if cache_bytes is None:
+        problems.append(
+            warning(
+                "cache_type_unknown",
+                f"how much kv_cache_dtype: {settings.get('kv_cache_dtype')} takes is not known here, and it is planned with 16 bits",
+                "Take the number of tokens as the least that will be",
+            )
+        )
     asked = _Asked(
-        utilisation=read.number("gpu_memory_utilization", _UTILISATION, low=0.01, high=1),
-        length=read.length(model.trained_context),
-        sequences=int(read.number("max_num_seqs", _by_memory(_SEQUENCES, memory), low=1)),
-        batch=int(read.number("max_num_batched_tokens", _by_memory(_BATCH, memory), low=1)),
-        block=int(read.number("block_size", _BLOCK, low=1)),
-        cache_bytes=read.cache_bytes(str(dtype)),
-        tensor_parallel=int(read.number("tensor_parallel_size", 1, low=1)),
-        pipeline_parallel=int(read.number("pipeline_parallel_size", 1, low=1)),
-        eager=read.on("enforce_eager"),
-        offload=int(read.number("kv_offloading_size", 0, low=0) * _GIB),
-        servers=int(read.number("api_server_count", 1, low=1)),
+        utilisation=gpu_memory_utilization(settings),
+        length=model.trained_context if settings.get("max_model_len") is None else length,
+        sequences=settings.whole("max_num_seqs") or _by_memory(_SEQUENCES, memory),
+        batch=settings.whole("max_num_batched_tokens") or _by_memory(_BATCH, memory),
+        block=settings.whole("block_size") or _BLOCK,
+        cache=settings.whole("kv_cache_memory_bytes"),
+        cache_bytes=cache_bytes or _BYTES_OF_16_BITS,
+        tensor_parallel=settings.whole("tensor_parallel_size") or 1,
+        pipeline_parallel=settings.whole("pipeline_parallel_size") or 1,
+        eager=settings.on("enforce_eager"),
+        offload=int((settings.number("kv_offloading_size") or 0) * _GIB),
+        servers=settings.whole("api_server_count") or 1,
     )
-    return asked, read.problems
+    return asked, problems
+
+
+def _element_bytes(settings: Settings, model: VllmModel) -> int | None:
+    """Of an element of the cache; None where that is not known."""
+    wanted = settings.get("kv_cache_dtype")
+    if wanted in (None, "auto"):
+        wanted = settings.get("dtype")
+    if wanted in (None, "auto"):
+        wanted = "float16" if model.dtype in ("float32", "float") else model.dtype  # vLLM computes those in 16 bits
+        return _BYTES.get(str(wanted), _BYTES_OF_16_BITS)
+    return 1 if str(wanted).startswith(_EIGHT_BITS) else _BYTES.get(str(wanted))
 
 
 def _by_memory(table: Sequence[tuple[int | None, int]], memory: int) -> int:
@@ -312,19 +308,25 @@ def _host_problems(asked: _Asked, processes: Range, memory_bytes: int | None) ->
 
 def _room(gpu: PlannedGpu, asked: _Asked, weights: int, compute: Range) -> Range:
     """Bytes that the cache can have: with all else at its most, as expected, at its least. Negative for what is missing."""
-    budget = _budget(gpu, asked)
+    left = (_total(gpu) if asked.cache is not None else _budget(gpu, asked)) - weights
     least, most = gpu.context_mib * MIB, (gpu.context_mib + _CONTEXT_MIB_MORE) * MIB
-    return Range(budget - weights - compute.high - most, budget - weights - compute.expected - most, budget - weights - compute.low - least)
+    room = Range(left - compute.high - most, left - compute.expected - most, left - compute.low - least)
+    return room if asked.cache is None else Range(*(min(size, asked.cache) for size in room))
+
+
+def _total(gpu: PlannedGpu) -> int:
+    """Bytes that CUDA has."""
+    return (gpu.memory_mib - gpu.driver_mib) * MIB
 
 
 def _budget(gpu: PlannedGpu, asked: _Asked) -> int:
-    """Bytes that vLLM takes for itself, and wants to find free."""
-    return int((gpu.memory_mib - gpu.driver_mib) * MIB * asked.utilisation)
+    """Bytes that vLLM wants to find free, and takes for itself unless it is told the size of its cache (v1/worker/utils.py)."""
+    return int(_total(gpu) * asked.utilisation)
 
 
 def _starts_too_full(gpu: PlannedGpu, utilisation: float) -> bool:
     """Whether the CUDA context alone leaves less free than vLLM wants to use."""
-    return (gpu.memory_mib - gpu.driver_mib) * (1 - utilisation) < gpu.context_mib
+    return _total(gpu) * (1 - utilisation) < gpu.context_mib * MIB
 
 
 def _token_bytes(model: VllmModel, asked: _Asked) -> int:
@@ -358,7 +360,7 @@ def _problems(
             "Take the number of tokens as the most that can be",
         )
     for gpu, room in zip(used, rooms, strict=True):
-        total = (gpu.memory_mib - gpu.driver_mib) * MIB
+        total = _total(gpu)
         if _starts_too_full(gpu, asked.utilisation):
             yield error(
                 "utilisation_too_high",
@@ -366,12 +368,20 @@ def _problems(
                 "and vLLM does not start",
                 f"Use {math.floor((1 - (gpu.context_mib + _CONTEXT_MIB_MORE) * MIB / total) * 100) / 100:g} or less",
             )
-        if room.expected <= 0:
+        if asked.cache is None and room.expected <= 0:
             yield error(
                 "gpu_memory",
-                f"{gpu.label} lacks {-room.expected // MIB + 1} MiB for weights and computing alone, of "
-                f"{int(total * asked.utilisation) // MIB} MiB that vLLM may use",
+                f"{gpu.label} lacks {-room.expected // MIB + 1} MiB for weights and computing alone, of {_budget(gpu, asked) // MIB} MiB "
+                "that vLLM may use",
                 "Take a smaller quantisation, more GPUs with tensor_parallel_size, or a GPU with more memory",
+            )
+            return
+        if asked.cache is not None and room.expected < asked.cache:
+            yield error(
+                "gpu_memory",
+                f"{gpu.label} lacks {mib(asked.cache - room.expected)} MiB for weights, computing and "
+                f"options.kv_cache_memory_bytes: {asked.cache}",
+                f"Lower it to {max(0, room.expected)} or less, or leave it out for what there is room for",
             )
             return
     if tokens < length:

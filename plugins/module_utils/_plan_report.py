@@ -393,7 +393,10 @@ def _unexplained(host: Host) -> Iterator[Finding]:
 
 def _of_shared_gpus(host: Host) -> Iterator[Finding]:
     """What nobody sees who plans one service at a time."""
+    told = [finding.problem.message for finding in host.given if finding.problem.code == "gpu_shares_exceed_one"]
     for use in host.uses:
+        if any(message.startswith(f"{name}: ") for message in told for name in use.services):
+            continue  # their shares alone are too much, as was found before anything was planned
         if claim := _unmet_claim(host, use):
             yield claim
         elif use.lacking and len(use.services) > 1:

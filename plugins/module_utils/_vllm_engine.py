@@ -24,10 +24,10 @@ from ansible_collections.baremetal.llm.plugins.module_utils._service import Serv
 from ansible_collections.baremetal.llm.plugins.module_utils._service_engine import Engine, Inside
 from ansible_collections.baremetal.llm.plugins.module_utils._service_launch import Container, Launch, launch_of
 from ansible_collections.baremetal.llm.plugins.module_utils._service_request import Request
+from ansible_collections.baremetal.llm.plugins.module_utils._vllm_host_rules import host_problems
 from ansible_collections.baremetal.llm.plugins.module_utils._vllm_options import (
     alias,
     arguments,
-    host_problems,
     max_model_len,
     shutdown_timeout,
     static_problems,

@@ -26,6 +26,8 @@ SETS = (VLLM, VLLM_MISTRAL)
 CONFIG, MISTRAL_CONFIG = "config.json", "params.json"
 INDEX = "model.safetensors.index.json"
 WEIGHTS, MISTRAL_WEIGHTS = "*.safetensors", "consolidated*.safetensors"
+MISTRAL_TOKENIZERS = ("tekken.json", "tokenizer.model.v*")
+"""What the tokenizer of mistral_common can be read from (tokenizers/registry.py and mistral.py)."""
 
 _READ = {
     "*.json": "configuration, generation, tokenizer, processor, quantisation, and the indexes of weights",
@@ -49,7 +51,6 @@ _LEFT = {
 
 # As Mistral's own format is read, for which vLLM goes by these two.
 _MISTRAL_OPTIONS = ("config_format", "load_format")
-_MISTRAL_TOKENIZERS = ("tekken.json", "tokenizer.model.v*", "tokenizer.model")
 _SHARD = re.compile(r"(?P<stem>.+)-\d{5}-of-(?P<count>\d{5})\.safetensors")
 _SHOWN = 3
 
@@ -68,7 +69,7 @@ def members(name: str, paths: Iterable[str], where: str) -> list[str]:
     config = MISTRAL_CONFIG if mistral else CONFIG
     if config not in known:
         raise UserError(f"files: {where} has no {config}, without which vLLM knows nothing of the model; take another revision or model")
-    if mistral and not any(_matches(path, _MISTRAL_TOKENIZERS) for path in known):
+    if mistral and not any(_matches(path, (*MISTRAL_TOKENIZERS, "tokenizer.model")) for path in known):
         raise UserError(f"files: {where} has no tekken.json, which Mistral's own format needs; take another revision or model")
     return [path for path in known if path in weights or (_matches(path, _READ) and not _is_left(path, mistral=mistral))]
 

@@ -22,6 +22,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._image import parse_
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, error, warning
 from ansible_collections.baremetal.llm.plugins.module_utils._service import Service
 from ansible_collections.baremetal.llm.plugins.module_utils._service_gpus import devices, find
+from ansible_collections.baremetal.llm.plugins.module_utils._vllm_files import MISTRAL_TOKENIZERS
 from ansible_collections.baremetal.llm.plugins.module_utils._vllm_settings import Settings
 from ansible_collections.baremetal.llm.plugins.module_utils._vllm_table import numbers, release_of
 
@@ -40,7 +41,6 @@ _CUDA_13_SINCE = (0, 20)
 _CUDA = re.compile(r"-cu(\d{2})(\d+)(?:-|$)")
 
 # tokenizers/registry.py and mistral.py: what the tokenizer of mistral_common can be read from
-_MISTRAL_TOKENIZERS = ("tekken.json", "tokenizer.model.v*")
 
 
 def host_problems(
@@ -137,7 +137,7 @@ def _cache_problems(shown: str, capability: Version, settings: Settings) -> Iter
 def _tokenizer_problems(settings: Settings, model_files: list[str]) -> Iterator[Problem]:
     if settings.get("tokenizer_mode") != "mistral" or settings.get("tokenizer") is not None:
         return
-    if not any(fnmatch.fnmatchcase(file, pattern) for file in model_files for pattern in _MISTRAL_TOKENIZERS):
+    if not any(fnmatch.fnmatchcase(file, pattern) for file in model_files for pattern in MISTRAL_TOKENIZERS):
         yield error(
             "tokenizer_files_missing",
             "options.tokenizer_mode: mistral needs tekken.json or tokenizer.model.v*, and the model has neither, as many quantised ones",

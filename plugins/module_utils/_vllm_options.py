@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -23,7 +24,6 @@ from ansible_collections.baremetal.llm.plugins.module_utils._option_problems imp
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, Severity, error, warning
 from ansible_collections.baremetal.llm.plugins.module_utils._service import Service
 from ansible_collections.baremetal.llm.plugins.module_utils._vllm_flags import RELEASES
-from ansible_collections.baremetal.llm.plugins.module_utils._vllm_host_rules import host_problems
 from ansible_collections.baremetal.llm.plugins.module_utils._vllm_parser import reader
 from ansible_collections.baremetal.llm.plugins.module_utils._vllm_rules import (
     environment_problems,
@@ -31,7 +31,6 @@ from ansible_collections.baremetal.llm.plugins.module_utils._vllm_rules import (
     owned_problems,
     removed_option,
     rule_problems,
-    shared_gpu_problems,
 )
 from ansible_collections.baremetal.llm.plugins.module_utils._vllm_settings import Settings
 from ansible_collections.baremetal.llm.plugins.module_utils._vllm_table import (
@@ -45,19 +44,6 @@ from ansible_collections.baremetal.llm.plugins.module_utils._vllm_table import (
     release_of,
 )
 
-__all__ = [
-    "alias",
-    "arguments",
-    "environment_problems",
-    "host_problems",
-    "max_model_len",
-    "render",
-    "rule_problems",
-    "shared_gpu_problems",
-    "shutdown_timeout",
-    "static_problems",
-]
-
 _JSON_KINDS = ("json", "json_or_str", "config", "lora")
 _TAKES_JSON = ("json", "json_or_str", "config")
 
@@ -66,6 +52,15 @@ _SHUTDOWN_TIMEOUT_S = 30
 
 # The table lists the values that vLLM knows for these, and the parser takes any: elsewhere a plugin may bring more, here nothing does.
 _REALLY_CLOSED = frozenset({"kv_cache_dtype"})
+
+
+# The least and the most of numbers that the parser takes as they are, and vLLM's configuration does not (config/cache.py and others).
+_BOUNDS: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(("max_model_len", "max_num_seqs", "max_num_batched_tokens", "api_server_count"), (1, math.inf)),
+    **dict.fromkeys(("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size"), (1, math.inf)),
+    "kv_offloading_size": (0, math.inf),
+    "gpu_memory_utilization": (0.01, 1),
+}
 
 
 # -- options to arguments --------------------------------------------------------------------------------------------
@@ -258,11 +253,19 @@ def _checked(key: str, name: str, items: list[str], flag: Flag) -> list[str]:
             raise BadValueError(bad_value(key, f"is {item!r}, which the flag does not take", f"Use {alternatives(flag.choices)}"))
         if flag.option in _REALLY_CLOSED and item not in flag.choices:
             raise BadValueError(bad_value(key, f"is {item!r}, which vLLM does not know", f"Use {alternatives(flag.choices)}"))
+        low, high = _BOUNDS.get(flag.option, (-math.inf, math.inf))
+        if isinstance(value, (int, float)) and not low <= value <= high and not _is_auto(value, flag):
+            remedy = f"Use a number of at least {low:g}" if math.isinf(high) else f"Use a number from {low:g} to {high:g}"
+            raise BadValueError(bad_value(key, f"is {item}", remedy))
     if len(items) == 1 and items[0].startswith("-") and not _is_number(items[0]):
         return [f"{name}={items[0]}"]  # it would be read as a flag
     if any(item.startswith("-") and not _is_number(item) for item in items):
         raise BadValueError(bad_value(key, "has a value that begins with '-', which vLLM would read as a flag", "Write it in another way"))
     return [name, *items]
+
+
+def _is_auto(value: float, flag: Flag) -> bool:
+    return flag.kind == "human_readable_int_or_auto" and value == -1
 
 
 def _near_value(item: str, flag: Flag) -> str:

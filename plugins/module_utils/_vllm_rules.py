@@ -19,8 +19,8 @@ from ansible_collections.baremetal.llm.plugins.module_utils._problems import Pro
 from ansible_collections.baremetal.llm.plugins.module_utils._quantity import show_bytes
 from ansible_collections.baremetal.llm.plugins.module_utils._service import Service
 from ansible_collections.baremetal.llm.plugins.module_utils._vllm_flags import RELEASES, VARIABLES
-from ansible_collections.baremetal.llm.plugins.module_utils._vllm_settings import Settings
-from ansible_collections.baremetal.llm.plugins.module_utils._vllm_table import NEWEST, flags_of, known_of, numbers, option
+from ansible_collections.baremetal.llm.plugins.module_utils._vllm_settings import Settings, gpu_memory_utilization
+from ansible_collections.baremetal.llm.plugins.module_utils._vllm_table import NEWEST, known_of, numbers, option
 
 _GIB = 2**30
 _DOCKERS_SHM = 64 * 2**20
@@ -340,29 +340,25 @@ def _a_stop_should_end(service: Service, settings: Settings) -> Iterator[Problem
 
 
 def shared_gpu_problems(service: Service, earlier: Iterable[Service]) -> Iterator[Problem]:
-    """vLLM services of one host that want more of a GPU together than it has; told of the one that is one too many."""
-    others = [other for other in earlier if other.engine == "vllm"]
-    if service.engine != "vllm":
-        return
-    for gpu in service.gpus:
-        sharing = [other for other in others if gpu in other.gpus]
-        shares = [share for each in (*sharing, service) if (share := _share(each)) is not None]
-        if sharing and sum(shares) > 1:
-            yield error(
-                "gpu_shares_exceed_one",
-                f"options.gpu_memory_utilization: {shares[-1]:g} of GPU {gpu} is more than {' and '.join(other.name for other in sharing)} "
-                f"leave of it, {max(0.0, 1 - sum(shares[:-1])):.2g}",
-                "Set gpu_memory_utilization for each of them so that all are at most 0.95 together, or give this one another GPU",
-            )
+    """Services of vLLM on one host that want more of a GPU together than it has; told of the one that is one too many."""
+    earlier = list(earlier)
+    taken = {gpu: [(share, other.name) for other in earlier if gpu in other.gpus and (share := _share(other))] for gpu in service.gpus}
+    gpu, others = max(taken.items(), key=lambda item: sum(share for share, _name in item[1]), default=("", []))
+    own, total = _share(service), sum(share for share, _name in others)
+    if own and others and own + total > 1:
+        names = " and ".join(name for _share, name in others)
+        yield error(
+            "gpu_shares_exceed_one",
+            f"options.gpu_memory_utilization: {own:g} of GPU {gpu} is more than {names} {'leave' if len(others) > 1 else 'leaves'} of it, "
+            f"{max(0.0, 1 - total):.2g}",
+            "Set gpu_memory_utilization for each of them so that all are at most 0.95 together, or give this one another GPU",
+        )
 
 
 def _share(service: Service) -> float | None:
     """Of each of its GPUs (config/cache.py); None where it says how many bytes the cache has."""
     settings = Settings(service.options)
-    if settings.get("kv_cache_memory_bytes") is not None:
-        return None
-    given = settings.number("gpu_memory_utilization")
-    return float(flags_of()["--gpu-memory-utilization"].default) if given is None else given
+    return None if settings.get("kv_cache_memory_bytes") is not None else gpu_memory_utilization(settings)
 
 
 _RULES = (

@@ -23,12 +23,9 @@ class Settings:
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._values: dict[str, Any] = {}
         for key, value in options.items():
-            name = f"--{key.lstrip('-').replace('_', '-')}"
-            flag = _known(name)
-            if flag is None:
-                self._values[option(name)] = value
-            else:
-                self._values[flag.option] = not value if name in flag.negatives and isinstance(value, bool) else value
+            flag, name = _known(key), _name(key)
+            negative = flag is not None and name in flag.negatives and isinstance(value, bool)
+            self._values[canonical(key)] = not value if negative else value
 
     def get(self, name: str) -> Any:
         return self._values.get(name)
@@ -58,6 +55,23 @@ class Settings:
             return None
 
 
-def _known(name: str) -> Flag | None:
+def canonical(key: str) -> str:
+    """The option by the first of its flag's names, whichever of them it is written with."""
+    flag = _known(key)
+    return option(key) if flag is None else flag.option
+
+
+def gpu_memory_utilization(settings: Settings) -> float:
+    """The share of each of its GPUs that vLLM wants to find free, and takes if it is not told the size of its cache."""
+    given = settings.number("gpu_memory_utilization")
+    return float(flags_of()["--gpu-memory-utilization"].default) if given is None else given
+
+
+def _name(key: str) -> str:
+    return f"--{key.lstrip('-').replace('_', '-')}"
+
+
+def _known(key: str) -> Flag | None:
     """The flag in the newest release that has it."""
+    name = _name(key)
     return next((flags_of(release)[name] for release in reversed(RELEASES) if name in flags_of(release)), None)

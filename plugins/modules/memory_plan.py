@@ -279,7 +279,8 @@ problems:
         - "The host: V(host_memory), V(host_memory_tight)."
         - "The context: V(context_reduced), V(slot_too_small_for_image), V(image_may_fill_slot), V(cache_below_length),
           V(sequences_exceed_cache)."
-        - "The cache: V(cache_type_unfit), V(cache_types_differ), V(cache_type_without_cache), V(swa_full_without_effect)."
+        - "The cache: V(cache_type_unfit), V(cache_type_unknown), V(cache_types_differ), V(cache_type_without_cache),
+          V(swa_full_without_effect)."
         - "The model: V(architecture_unknown), V(projector_unknown), V(draft_not_counted), V(experts_without_effect),
           V(calibration_failed)."
         - "An option that can't be read: V(option_value)."

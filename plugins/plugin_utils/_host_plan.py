@@ -72,7 +72,11 @@ class HostPlan:
     ) -> dict[str, Any]:
         """The host as plan_report takes it; ``measured`` are plans that the host itself has made."""
         plans = [_ServicePlan(self, service, seen, (measured or {}).get(service.name)) for service in self.services]
-        problems = [*self.params["problems"], *(problem.as_dict() for problem in self._problems(unreachable if seen is None else ""))]
+        services = [plan.as_dict() for plan in plans]
+        # Of what was found before, a plan may know as well, and of which service.
+        planned = {_named(problem, service["name"]) for service in services if service["plan"] for problem in service["plan"]["problems"]}
+        problems = [problem for problem in self.params["problems"] if _named(problem) not in planned]
+        problems += [problem.as_dict() for problem in self._problems(unreachable if seen is None else "")]
         return {
             "host": host,
             "groups": groups,
@@ -81,7 +85,7 @@ class HostPlan:
             "driver": self.params["driver"],
             "toolkit": self.params["toolkit"],
             "models": [*(plan.model for plan in plans), *self._other_uploads(seen)],
-            "services": [self._without_told(plan.as_dict()) for plan in plans],
+            "services": services,
             "problems": [*problems, *(problem for plan in plans for problem in plan.problems)],
         }
 
@@ -103,14 +107,14 @@ class HostPlan:
     def findings(self, entry: dict[str, Any]) -> tuple[list[str], list[str]]:
         """The errors and the warnings; no warning that a later task repeats."""
         (host,) = parse_hosts([entry])
-        told = {(problem["code"], problem["message"]) for problem in self.params["problems"]}
+        told = {_named(problem) for problem in self.params["problems"]}
         of_llama = [service for service in self.services if service.engine == "llama_server"]
         rules = {service.name: {problem.code for problem in rule_problems(service)} for service in of_llama}
         warnings = [
             _text(finding)
             for finding in host.findings
             if not finding.is_error
-            and (finding.problem.code, finding.problem.message) not in told
+            and _named(finding.problem.as_dict(), finding.service) not in told
             and finding.problem.code not in rules.get(finding.service or "", ())
         ]
         return [_text(finding) for finding in host.findings if finding.is_error], warnings
@@ -168,15 +172,6 @@ class HostPlan:
     ) -> dict[str, Any]:
         free = seen["free_bytes"].get(directory) if seen else None
         return {"repo_id": repo_id, "revision": revision, "files": files, "directory": directory, "free_bytes": free}
-
-    def _without_told(self, service: dict[str, Any]) -> dict[str, Any]:
-        """The service less the problems of its plan that were found before, which then name it."""
-        told = {(problem["code"], problem["message"]) for problem in self.params["problems"]}
-        plan = service["plan"]
-        if plan is not None:
-            new = [problem for problem in plan["problems"] if (problem["code"], f"{service['name']}: {problem['message']}") not in told]
-            service["plan"] = {**plan, "problems": new}
-        return service
 
 
 @dataclass(frozen=True)
@@ -317,6 +312,11 @@ class _ServicePlan:
             "fits": plan and plan["fits"],
             "plan": plan,
         }
+
+
+def _named(problem: Mapping[str, Any], service: str | None = None) -> tuple[str, str]:
+    """By what it is known again, whether it names its service itself or not."""
+    return problem["code"], f"{service}: {problem['message']}" if service else problem["message"]
 
 
 def _held_mib(plan: Mapping[str, Any]) -> int:

@@ -161,6 +161,37 @@ def test_an_option_may_hold_what_systemd_would_not_take() -> None:
     assert codes(plan(22.5, max_num_seqs=3, chat_template="{% if x %}")) == []
 
 
+@pytest.mark.parametrize(
+    ("options", "per_token", "expected"),
+    [
+        ({"kv_cache_dtype": "int8_per_token_head"}, 65536, []),  # what is told to be used where fp8 is not possible
+        ({"kv_cache_dtype": "bfloat16"}, 131072, []),
+        ({"dtype": "float32"}, 262144, []),
+        ({"kv_cache_dtype": "nvfp4"}, 131072, ["cache_type_unknown"]),
+    ],
+)
+def test_what_a_type_of_the_cache_takes(options: dict[str, Any], per_token: int, expected: list[str]) -> None:
+    found = plan(24, max_num_seqs=1, **options)
+    assert found["fits"] and found["kv_bytes_per_token"] == per_token and codes(found) == expected
+
+
+def test_numbers_may_be_written_as_vllm_reads_them() -> None:
+    assert plan(22.5, max_num_batched_tokens="8k") == plan(22.5, max_num_batched_tokens=8000)
+    assert plan(22.5, **{"max-model-len": "8K", "no_enforce_eager": False}) == plan(22.5, max_model_len=8192, enforce_eager=True)
+
+
+def test_a_cache_of_a_given_size() -> None:
+    found = plan(22.5, max_num_seqs=1, kv_cache_memory_bytes="5G", gpu_memory_utilization=0.45)
+    assert found["fits"] and codes(found) == []
+    assert found["capacity"]["kv_cache_tokens"] == found["capacity"]["kv_cache_tokens_low"] == 5 * GIB // 131072
+    (gpu,) = found["gpus"]
+    assert gpu["kv_cache_mib"] == 5120 and gpu["claim_mib"] == int((23040 - 495) * 0.45) + 450, "that much has to be free all the same"
+    large = plan(22.5, max_num_seqs=1, kv_cache_memory_bytes="20G")
+    assert not large["fits"] and codes(large) == ["gpu_memory"]
+    most = re.match(r"Lower it to (\d+) or less", large["problems"][0]["remedy"])
+    assert most and plan(22.5, max_num_seqs=1, kv_cache_memory_bytes=int(most[1]))["fits"]
+
+
 def test_two_gpus_share_weights_and_heads() -> None:
     one, two = plan(22.5, max_num_seqs=2), plan(22.5, cards=2, tensor_parallel_size=2, max_num_seqs=2)
     assert [gpu["weights_mib"] for gpu in two["gpus"]] == [1997, 1997]

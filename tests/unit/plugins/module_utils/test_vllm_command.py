@@ -15,6 +15,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils import _vllm_options
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, errors
 from ansible_collections.baremetal.llm.plugins.module_utils._service import Service, parse
 from ansible_collections.baremetal.llm.plugins.module_utils._vllm_command import options_of, service_of
+from ansible_collections.baremetal.llm.plugins.module_utils._vllm_host_rules import host_problems
 from ansible_collections.baremetal.llm.plugins.module_utils._vllm_parser import accepts
 
 TEXT = (Path(__file__).parents[1] / "fixtures" / "vllm" / "docker_run.txt").read_text("utf-8")
@@ -80,7 +81,7 @@ def read(service: dict[str, Any]) -> Service:
 
 
 def problems_of(service: Service) -> list[Problem]:
-    on_the_host = engine.host_problems(service, gpus=[A10], driver_version="580.126.09", model_files=FILES)
+    on_the_host = host_problems(service, gpus=[A10], driver_version="580.126.09", model_files=FILES)
     return [*engine.static_problems(service), *on_the_host]
 
 

@@ -12,9 +12,14 @@ import pytest
 from ansible_collections.baremetal.llm.plugins.module_utils import _vllm_options as engine
 from ansible_collections.baremetal.llm.plugins.module_utils._service import Service, parse
 from ansible_collections.baremetal.llm.plugins.module_utils._vllm_flags import RELEASES
-from ansible_collections.baremetal.llm.plugins.module_utils._vllm_host_rules import cuda_of
+from ansible_collections.baremetal.llm.plugins.module_utils._vllm_host_rules import cuda_of, host_problems
 from ansible_collections.baremetal.llm.plugins.module_utils._vllm_parser import accepts
-from ansible_collections.baremetal.llm.plugins.module_utils._vllm_rules import _REMOVED, _REMOVED_VARIABLES
+from ansible_collections.baremetal.llm.plugins.module_utils._vllm_rules import (
+    _REMOVED,
+    _REMOVED_VARIABLES,
+    environment_problems,
+    shared_gpu_problems,
+)
 from ansible_collections.baremetal.llm.plugins.module_utils._vllm_table import NEWEST, flags_of
 
 IMAGE = f"vllm/vllm-openai:v{NEWEST}"
@@ -97,6 +102,13 @@ def test_an_option_is_its_flag(option: str, value: Any, expected: list[str]) -> 
         ({"kv_offloading_backend": "cpu"}, "option_value", "lmcache or native"),
         ({"kv_cache_dtype": "q8_0"}, "option_value", "fp8"),
         ({"max_lora_rank": 17}, "option_value", "16"),
+        ({"gpu_memory_utilization": 0}, "option_value", "is 0. Use a number from 0.01 to 1"),
+        ({"gpu_memory_utilization": 95}, "option_value", "is 95. Use a number from 0.01 to 1"),
+        ({"device_memory_utilization": "nan"}, "option_value", "options.device_memory_utilization is nan"),
+        ({"max_model_len": 0}, "option_value", "Use a number of at least 1"),
+        ({"max_model_len": -2}, "option_value", "Use a number of at least 1"),
+        ({"tensor_parallel_size": 0}, "option_value", "Use a number of at least 1"),
+        ({"kv_offloading_size": -1.5}, "option_value", "Use a number of at least 0"),
         ({"compilation_config": "{"}, "option_value", "JSON"),
         ({"compilation_config": 3}, "option_value", "JSON"),
         ({"served_model_name": []}, "option_value", "empty list"),
@@ -316,7 +328,7 @@ def test_what_fails_or_disappoints_later_is_told(options: dict[str, Any], more: 
 
 def test_variables_that_went_are_replaced() -> None:
     for variable, remedy in _REMOVED_VARIABLES.items():
-        (problem,) = engine.environment_problems(service(environment={variable: "1"}), NEWEST)
+        (problem,) = environment_problems(service(environment={variable: "1"}), NEWEST)
         assert problem.remedy == remedy
 
 
@@ -327,17 +339,25 @@ def test_variables_that_went_are_replaced() -> None:
         ([{"gpu_memory_utilization": 0.5}, {"device_memory_utilization": 0.6}], [[], ["gpu_shares_exceed_one"]]),
         ([{}, {}], [[], ["gpu_shares_exceed_one"]]),  # each takes 0.92
         ([{}, {"kv_cache_memory_bytes": "1G"}], [[], []]),
+        ([{"gpu_memory_utilization": 0.9}, {"gpu_memory_utilization": 0.1}], [[], []]),
         ([{"gpu_memory_utilization": 0.4}] * 3, [[], [], ["gpu_shares_exceed_one"]]),
     ],
 )
 def test_services_share_a_gpu(shares: list[dict[str, Any]], expected: list[list[str]]) -> None:
     services = [service(options, name=f"s{index}", port=8000 + index) for index, options in enumerate(shares)]
-    told = [[problem.code for problem in engine.shared_gpu_problems(each, services[:index])] for index, each in enumerate(services)]
+    told = [[problem.code for problem in shared_gpu_problems(each, services[:index])] for index, each in enumerate(services)]
     assert told == expected
 
 
 def test_services_on_other_gpus_share_nothing() -> None:
-    assert not list(engine.shared_gpu_problems(service(), [service(gpus=["1"])]))
+    assert not list(shared_gpu_problems(service(), [service(gpus=["1"])]))
+
+
+def test_services_that_share_several_gpus_are_told_of_the_fullest() -> None:
+    half = {"gpu_memory_utilization": 0.5}
+    earlier = [service(half, name="a", gpus=["0", "1"]), service({"gpu_memory_utilization": 0.3}, name="b", gpus=["1"])]
+    (problem,) = shared_gpu_problems(service({**half, "gpu_memory_utilization": 0.6}, name="c", gpus=["0", "1"]), earlier)
+    assert problem.message == "options.gpu_memory_utilization: 0.6 of GPU 1 is more than a and b leave of it, 0.2"
 
 
 # -- the host ----------------------------------------------------------------------------------------------------------
@@ -347,7 +367,7 @@ A10 = {"index": 0, "uuid": "GPU-a10", "name": "NVIDIA A10", "compute_capability"
 
 def of_host(of: Service, **host: Any) -> list[tuple[str, str]]:
     given = {"gpus": [A10], "driver_version": "580.126.09", "model_files": None, **host}
-    return [(problem.severity.value, problem.code) for problem in engine.host_problems(of, **given)]
+    return [(problem.severity.value, problem.code) for problem in host_problems(of, **given)]
 
 
 @pytest.mark.parametrize(
@@ -369,7 +389,7 @@ def test_the_images_cuda_needs_a_driver(tag: str, driver: str | None, expected: 
 
 def test_an_image_for_the_driver_is_named_where_there_is_one() -> None:
     def remedy(driver: str) -> str:
-        (problem,) = engine.host_problems(service(), gpus=[], driver_version=driver, model_files=None)
+        (problem,) = host_problems(service(), gpus=[], driver_version=driver, model_files=None)
         return problem.remedy
 
     assert "-cu129" in remedy("570.195.03")

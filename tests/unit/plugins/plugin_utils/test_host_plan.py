@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.baremetal.llm.plugins.filter.service_problems import service_problems
 from ansible_collections.baremetal.llm.plugins.module_utils._header_cache import HeaderCache
 from ansible_collections.baremetal.llm.plugins.module_utils._models_there import look
 from ansible_collections.baremetal.llm.plugins.modules.inference_plan import ARGUMENT_SPEC
@@ -146,14 +147,12 @@ def test_a_file_that_is_no_model_is_a_warning_here(tmp_path: Path) -> None:
 
 def test_a_problem_is_told_once(tmp_path: Path, model: Path) -> None:
     wrong = service(model={"file": str(model)}, options={"ctx_size": 4096, "parallel": 2, "cache_type_v": "q8_0", "flash_attn": "off"})
-    alone = Planner(tmp_path, wrong)
-    (problem,) = [
-        found for found in alone.plan.entry("h", [], alone.seen())["services"][0]["plan"]["problems"] if "q8_0" in found["message"]
-    ]
-    told = {**problem, "message": f"chat: {problem['message']}"}
-    planner = Planner(tmp_path, wrong, problems=[told])
-    errors, warnings = planner.findings(planner.seen())
-    assert len([text for text in (*errors, *warnings) if problem["message"] in text]) <= 1
+    told = service_problems([wrong])
+    assert [problem["code"] for problem in told] == ["quantised_v_needs_flash_attention"]
+    for problems in ([], told):
+        planner = Planner(tmp_path, wrong, problems=problems)
+        errors, warnings = planner.findings(planner.seen())
+        assert [error.partition(". ")[0] for error in errors] == [told[0]["message"]] and warnings == []
 
 
 def test_gpus_of_a_host_without_a_driver_are_counted(tmp_path: Path, model: Path) -> None:
@@ -354,28 +353,74 @@ def test_a_directory_that_cannot_be_served(tmp_path: Path, directory: Path) -> N
     assert len(errors) == 1 and f"{directory} is no directory, and vLLM reads a whole one" in errors[0]
 
 
+SHARE = "b: options.gpu_memory_utilization: 0.9 of GPU 0 is more than a leaves of it, 0.1. Set gpu_memory_utilization"
+CLAIM = "b: GPU 0 has "
+
+
 @pytest.mark.parametrize(
-    ("shares", "refused"),
+    ("shares", "gpu", "said"),
     [
-        ((0.45, 0.45), False),
-        ((0.9, 0.9), True),
-        ((0.5, 0.49), True),  # there is its CUDA context as well
+        ((0.45, 0.45), 0, ""),
+        ((0.9, 0.9), 0, SHARE),
+        ((0.9, 0.9), "GPU-1", CLAIM),  # that it is the same one is seen on the host
+        ((0.5, 0.49), 0, CLAIM),  # there is its CUDA context as well
     ],
 )
-def test_two_services_of_vllm_on_one_gpu(tmp_path: Path, directory: Path, shares: tuple[float, float], refused: bool) -> None:
+def test_two_services_of_vllm_on_one_gpu(tmp_path: Path, directory: Path, shares: tuple[float, float], gpu: int | str, said: str) -> None:
     small = {"max_model_len": 4096, "max_num_seqs": 2}
-    served = [
-        mistral(name, port, model={"file": str(directory)}, options={**small, "gpu_memory_utilization": share})
-        for name, port, share in zip("ab", (8000, 8001), shares, strict=True)
-    ]
-    planner = Planner(tmp_path, *served, gpus=[A10])
+    a, b = (
+        mistral(name, port, model={"file": str(directory)}, gpus=[on], options={**small, "gpu_memory_utilization": share}, host="127.0.0.1")
+        for name, port, share, on in zip("ab", (8000, 8001), shares, (0, gpu), strict=True)
+    )
+    planner = Planner(tmp_path, a, b, gpus=[A10], problems=service_problems([a, b], gpus=[A10]))
     entry = planner.plan.entry("h", [], planner.seen())
     assert [service["fits"] for service in entry["services"]] == [True, True], "each alone"
     errors, _warnings = planner.findings(planner.seen())
-    assert len(errors) == refused
-    if refused:
-        assert errors[0].startswith("b: GPU 0 has ") and "left beside a, and b does not start with less than" in errors[0]
-        assert "gpu_memory_utilization" in errors[0]
+    assert len(errors) == bool(said) and "".join(errors).startswith(said)
+    # Who only plans has the other error, if not this one.
+    alone = Planner(tmp_path, a, b, gpus=[A10])
+    errors, _warnings = alone.findings(alone.seen())
+    assert len(errors) == bool(said) and "".join(errors).startswith(CLAIM if said else "")
+    if said:
+        assert "left beside a, and b does not start with less than" in errors[0] and "gpu_memory_utilization" in errors[0]
+
+
+def test_what_is_told_of_one_gpu_hides_nothing_of_another(tmp_path: Path, directory: Path) -> None:
+    served = [
+        mistral(name, port, model={"file": str(directory)}, gpus=[gpu], options={"gpu_memory_utilization": share}, host="127.0.0.1")
+        for name, port, gpu, share in (("a", 1, 0, 0.9), ("b", 2, 0, 0.9), ("c", 3, 1, 0.5), ("d", 4, 1, 0.49))
+    ]
+    gpus = [A10, {**A10, "index": 1, "uuid": "GPU-2"}]
+    planner = Planner(tmp_path, *served, gpus=gpus, problems=service_problems(served, gpus=gpus))
+    errors, _warnings = planner.findings(planner.seen())
+    assert [error.partition(" has ")[0] for error in errors if "GPU 1" in error] == ["d: GPU 1"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"max_model_len": "long"}, "options.max_model_len is 'long', but the flag takes a whole number"),
+        ({"gpu_memory_utilization": "95%"}, "options.gpu_memory_utilization is '95%', but the flag takes a number"),
+        ({"gpu_memory_utilization": 1.5}, "options.gpu_memory_utilization is 1.5. Use a number from 0.01 to 1"),
+        ({"max_num_seqs": "16k"}, "options.max_num_seqs is '16k', but the flag takes a whole number"),
+        ({"max_num_seqs": 0}, "options.max_num_seqs is 0. Use a number of at least 1"),
+        ({"kv_cache_dtype": "q8_0"}, "options.kv_cache_dtype is 'q8_0', which vLLM does not know. Use auto"),
+        ({"kv_offloading_size": "16GiB"}, "options.kv_offloading_size is '16GiB', but the flag takes a number. Use 16"),
+        ({"kv_offloading_size": 4}, "options.kv_offloading_size takes 4.00 GiB of /dev/shm at the start, but without resources.shm_size"),
+        ({"block_size": 8}, "options.block_size is 8 tokens"),
+        ({"enforce_eager": "true"}, "options.enforce_eager is 'true', but the flag is a switch"),
+        ({"dtype": "fp16"}, "options.dtype is 'fp16', which the flag does not take"),
+        ({"calculate_kv_scales": True}, "options.calculate_kv_scales: vLLM 0.33.0 no longer has --calculate-kv-scales"),
+        ({"max_seqs": 5}, "options.max_seqs: vLLM 0.33.0 has no --max-seqs. Did you mean max_num_seqs"),
+        ({"disable_log_stats": True}, "options.disable_log_stats takes all of vLLM's metrics away"),
+        ({"tensor_parallel_size": 2}, "options.tensor_parallel_size and pipeline_parallel_size need 2 GPUs, but the service has 1"),
+    ],
+)
+def test_a_wrong_option_of_vllm_is_one_error(tmp_path: Path, directory: Path, options: dict[str, Any], said: str) -> None:
+    wrong = mistral(model={"file": str(directory)}, options=options, host="127.0.0.1")
+    planner = Planner(tmp_path, wrong, gpus=[A10], problems=service_problems([wrong], gpus=[A10]))
+    errors, _warnings = planner.findings(planner.seen())
+    assert len(errors) == 1 and errors[0].startswith(f"mistral: {said}"), errors
 
 
 def test_a_limit_below_what_the_plan_needs(tmp_path: Path, directory: Path) -> None:
