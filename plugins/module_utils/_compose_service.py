@@ -23,6 +23,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._compose_file import
     DIGEST_LABEL,
     FILE,
     KEY_FILE,
+    ON_TRIAL,
     PROVEN,
     SHORT_DEVICES_SINCE,
     Identity,
@@ -96,8 +97,8 @@ class ComposeService(Manager):
             message = f"name: {self._request.name!r} cannot name a project of Compose, which takes no '.'"
             yield error("name_invalid", message, "Use '-' or '_' in its place")
         problem = self._docker.problem()
-        # Without Docker, nothing runs that would have to be removed.
-        if problem and not (self._request.state == "absent" and problem.code == "docker_missing"):
+        # Without Docker, nothing runs that would have to be stopped.
+        if problem and not (self._request.state in ("stopped", "absent") and problem.code == "docker_missing"):
             # A task before this one may still have to install it.
             yield replace(problem, severity=Severity.WARNING) if self._predict else problem
 
@@ -146,6 +147,9 @@ class ComposeService(Manager):
             on_trial=bool(text) and (restart or status.restart != PROVEN),
         )
 
+    def running(self) -> bool:
+        return self._docker.container(self.name).state in ("running", "restarting", "paused")
+
     def remains(self) -> Remains:
         return Remains(
             files=tuple(self.files.everything()),
@@ -158,10 +162,14 @@ class ComposeService(Manager):
     def verify(self, definition: str) -> None:
         self._docker.verify(self.name, definition)
 
+    def try_out(self) -> None:
+        self._set_restart(ON_TRIAL)
+
     def settle(self) -> None:
-        status = self._docker.container(self.name)
-        if status.state and status.restart != PROVEN:
-            self._docker.set_restart(self.name, PROVEN)
+        self._set_restart(PROVEN)
+
+    def stop(self) -> None:
+        self._docker.stop(self.name)
 
     def write(self, change: Change) -> None:
         self.prepare()
@@ -181,6 +189,11 @@ class ComposeService(Manager):
             account.remove(self._request.user)
 
     # -- helpers ---------------------------------------------------------------------------------------------------------
+
+    def _set_restart(self, policy: str) -> None:
+        status = self._docker.container(self.name)
+        if status.state and status.restart != policy:
+            self._docker.set_restart(self.name, policy)
 
     def _is_prepared(self) -> bool:
         """Whether the account and its home for this service are there."""

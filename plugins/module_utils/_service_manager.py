@@ -86,6 +86,9 @@ class Manager(Protocol):
 
     def standing(self, change: Change) -> Standing: ...
 
+    def running(self) -> bool:
+        """Whether there is something to stop, such as a process that is about to be started again."""
+
     def remains(self) -> Remains: ...
 
     # -- changing --------------------------------------------------------------------------------------------------------
@@ -93,8 +96,13 @@ class Manager(Protocol):
     def verify(self, definition: str) -> None:
         """Fail with what the manager's own checker has against it."""
 
+    def try_out(self) -> None:
+        """Before its first start: where a mistake would be started again and again, keep it from that."""
+
     def settle(self) -> None:
         """After it has been proven: let it be started again whenever it ends."""
+
+    def stop(self) -> None: ...
 
     def write(self, change: Change) -> None:
         """Make the change, and whatever the service needs beside its files."""

@@ -116,10 +116,13 @@ class SystemdService(Manager):
             problems=tuple(map(self._drop_in, status.drop_ins)),
         )
 
+    def running(self) -> bool:
+        return self._systemd.status(self.name).active
+
     def remains(self) -> Remains:
         return Remains(
             files=(*self._links(), *self.files.everything()),
-            running=self._systemd.status(self.name).active,
+            running=self.running(),
             account=account.is_ours(self._request.user) and not self._others(),
         )
 
@@ -128,8 +131,14 @@ class SystemdService(Manager):
     def verify(self, definition: str) -> None:
         self._systemd.verify(self.name, definition)
 
+    def try_out(self) -> None:
+        """Nothing: systemd starts it again ever more slowly."""
+
     def settle(self) -> None:
-        """systemd starts it again from its first start on, ever more slowly."""
+        """Nothing: systemd has started it again from the first start on."""
+
+    def stop(self) -> None:
+        self._systemd.stop(self.name)
 
     def write(self, change: Change) -> None:
         if not account.exists(self._request.user):
@@ -139,7 +148,7 @@ class SystemdService(Manager):
 
     def remove(self, remains: Remains) -> None:
         if remains.running:
-            self._systemd.stop(self.name)
+            self.stop()
         self.files.remove(self._links())
         self._systemd.forget(self.name)
         if remains.account:

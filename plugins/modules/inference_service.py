@@ -14,7 +14,7 @@ description:
   - Everything is checked before anything is changed. The options are checked against what the engine itself lists (for C(llama-server), the
     C(--help) of the very binary, also of that in an image), the model is looked at, the port must be free, and what the manager is to read
     has to pass its own checker (C(systemd-analyze verify), C(docker compose config)).
-  - It neither starts nor restarts a service, and tells with RV(restart_required) when that is due. Only O(state=absent) stops one.
+  - It neither starts nor restarts a service, and tells with RV(restart_required) when that is due.
 extends_documentation_fragment:
   - baremetal.llm.attributes
 options:
@@ -138,12 +138,15 @@ options:
   state:
     description:
       - V(present) writes the files.
+      - V(on_trial) gives a container that has been made anew, and not been started, the restart policy V(no), so that one whose
+        configuration is wrong does not start again and again. It never counts as a change.
       - V(accepted) keeps a copy of the files as they are, once the service has been proven to serve with them, and gives a container the
         restart policy V(unless-stopped). It never counts as a change.
       - V(reverted) puts back the files that were last accepted, if there are any; a deployment does so when new ones turn out not to serve.
+      - V(stopped) stops the service if it runs. A unit stays enabled, so it starts with the host again; a container does not.
       - V(absent) stops the service and removes its files, its state included.
     type: str
-    choices: [present, accepted, reverted, absent]
+    choices: [present, on_trial, accepted, reverted, stopped, absent]
     default: present
   user:
     description:
@@ -226,6 +229,13 @@ EXAMPLES = r"""
     service:
       name: chat
     state: reverted
+
+- name: Stop two services before maintenance, the last one first
+  baremetal.llm.inference_service:
+    service:
+      name: "{{ item }}"
+    state: stopped
+  loop: [embeddings, chat]
 
 - name: Gone
   baremetal.llm.inference_service:
@@ -400,7 +410,11 @@ def main() -> t.NoReturn:
             # A copy, as Ansible fills in the defaults of defaults.
             "service": {"type": "dict", "required": True, "options": deepcopy(KEYS)},
             "binary": {"type": "path"},
-            "state": {"type": "str", "choices": ["present", "accepted", "reverted", "absent"], "default": "present"},
+            "state": {
+                "type": "str",
+                "choices": ["present", "on_trial", "accepted", "reverted", "stopped", "absent"],
+                "default": "present",
+            },
             "user": {"type": "str", "default": "inference"},
             "group": {"type": "str"},
             "unit_directory": {"type": "path", "default": "/etc/systemd/system"},

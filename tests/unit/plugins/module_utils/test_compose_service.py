@@ -475,8 +475,12 @@ def test_bad_input_is_one_error_and_changes_nothing(host: ComposeHost, more: dic
 # -- accepted, reverted, absent ----------------------------------------------------------------------------------------
 
 
-def test_accepting_ends_the_trial(host: ComposeHost) -> None:
+def test_a_trial_ends_when_it_is_accepted(host: ComposeHost) -> None:
     host.run()
+    host.make(status="created")
+    assert host.run(check=True, state="on_trial").pending and host.engine.policy(PROJECT) == "unless-stopped"
+    on_trial = host.run(state="on_trial")
+    assert not on_trial.changed and on_trial.pending and host.engine.policy(PROJECT) == "no"
     host.make(policy="no")
     assert host.run(check=True, state="accepted").pending is False and host.engine.policy(PROJECT) == "no"
     accepted = host.run(state="accepted")
@@ -505,6 +509,33 @@ def test_what_never_served_is_nothing_to_go_back_to(host: ComposeHost) -> None:
     host.make(policy="no")
     result = host.run({"name": "chat", "manager": "compose"}, state="reverted")
     assert not result.reverted and result.pending
+
+
+@pytest.mark.parametrize("manager", ["compose", "systemd"])
+@pytest.mark.parametrize("status", ["running", "restarting", "paused"])
+def test_what_runs_is_stopped(host: ComposeHost, manager: str, status: str) -> None:
+    """Whatever the inventory has come to say of who runs it."""
+    host.run()
+    host.make(status=status)
+    service = {"name": "chat", "manager": manager}
+    assert host.run(service, check=True, state="stopped").changed and f"stop {PROJECT}" not in host.engine.asked()
+    assert host.run(service, state="stopped").changed and f"stop {PROJECT}" in host.engine.asked()
+    assert not host.run(service, state="stopped").changed
+
+
+def test_what_does_not_run_need_not_be_stopped(host: ComposeHost) -> None:
+    assert not host.run(state="stopped").changed
+    host.run()
+    host.make(status="created")
+    assert not host.run(state="stopped").changed
+    host.engine.program.unlink()
+    assert not host.run(state="stopped").changed
+
+
+def test_what_docker_does_not_tell_of_is_not_taken_for_stopped(host: ComposeHost) -> None:
+    host.engine.unreachable()
+    with pytest.raises(ProblemsError, match="does not answer: Cannot connect to the Docker daemon"):
+        host.run(state="stopped")
 
 
 def test_absent_is_gone(host: ComposeHost) -> None:

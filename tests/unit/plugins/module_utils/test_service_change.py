@@ -475,7 +475,18 @@ def test_what_was_accepted_outlives_a_unit_that_was_deleted(host: ServiceHost) -
     assert host.unit.read_text() == proven
 
 
-# -- absent ------------------------------------------------------------------------------------------------------------
+# -- stopped, absent ---------------------------------------------------------------------------------------------------
+
+
+def test_what_runs_is_stopped(host: ServiceHost) -> None:
+    host.run()
+    assert not host.run(state="stopped").changed
+    host.start()
+    predicted = host.run(check=True, state="stopped")
+    assert predicted.changed and host.systemd.did == []
+    done = host.run(state="stopped")
+    assert done.changed and done.restart_required and host.systemd.did == ["stop"]
+    assert not host.run(state="stopped").changed
 
 
 def test_absent_is_gone(host: ServiceHost) -> None:
