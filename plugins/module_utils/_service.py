@@ -65,7 +65,7 @@ KEYS: dict[str, dict[str, Any]] = {
 }
 """What can be written of a service, as an argument spec of Ansible's."""
 
-# Compose accepts only lower-case project names; a unit's name must not hold "@" (a template) or "/" (a path).
+# Compose accepts only lower-case project names, and none with '.'; a unit's name must not hold "@" (a template) or "/" (a path).
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?")
 _GPU = re.compile(r"\d+|(?:GPU|MIG)-[0-9A-Za-z/-]+")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -139,14 +139,16 @@ def unit_name(name: str) -> str:
     return f"inference-{name}.service"
 
 
-def name_problem(name: object) -> Problem | None:
-    if isinstance(name, str) and _NAME.fullmatch(name):
-        return None
-    return error(
-        "name_invalid",
-        f"name: {name!r} cannot name a service",
-        "Use 1 to 63 lower-case letters, digits, '-', '_' and '.', with a letter or digit at both ends",
-    )
+def name_problem(name: object, manager: str = "systemd") -> Problem | None:
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        return error(
+            "name_invalid",
+            f"name: {name!r} cannot name a service",
+            "Use 1 to 63 lower-case letters, digits, '-', '_' and '.', with a letter or digit at both ends",
+        )
+    if manager == "compose" and "." in name:
+        return error("name_invalid", f"name: {name!r} cannot name a project of Compose, which takes no '.'", "Use '-' or '_' in its place")
+    return None
 
 
 def text_problem(where: str, text: str, manager: str = "systemd") -> Problem | None:
@@ -210,9 +212,9 @@ class _Reader:
             return None
         self.known_keys("", raw, KEYS)
         name = raw.get("name")
-        self.note(name_problem(name))
         engine = self.choice(raw, "engine")
         self.manager = manager = self.choice(raw, "manager")
+        self.note(name_problem(name, manager))
         if engine == "vllm" and manager == "systemd":
             message = "engine: vllm runs from its container image, which systemd does not run"
             self.note(error("engine_needs_compose", message, "Set manager: compose"))

@@ -64,7 +64,15 @@ class ServiceChange:
 
     def run(self) -> Outcome:
         self._demand(*request_problems(self._request), *self._manager.place_problems())
-        states = {"present": self._present, "accepted": self._accepted, "reverted": self._reverted, "absent": self._absent}
+        states = {
+            "present": self._present,
+            "on_trial": self._on_trial,
+            "accepted": self._accepted,
+            "reverted": self._reverted,
+            "started": self._started,
+            "stopped": self._stopped,
+            "absent": self._absent,
+        }
         return states[self._request.state]()
 
     # -- states ----------------------------------------------------------------------------------------------------------
@@ -87,6 +95,11 @@ class ServiceChange:
             engine.remember()
         return replace(outcome, expect=engine.expectation(gpus), release=launch.release)
 
+    def _on_trial(self) -> Outcome:
+        if not self._check_mode:
+            self._manager.try_out()
+        return self._as_it_is()
+
     def _accepted(self) -> Outcome:
         files = self._manager.files
         live = files.live()
@@ -94,14 +107,25 @@ class ServiceChange:
             files.accept(live)
         if not self._check_mode:
             self._manager.settle()
-        unchanged = Change(live, live)
-        return replace(self._outcome(unchanged, self._manager.standing(unchanged)), pending=False)
+        return replace(self._as_it_is(), pending=False)
 
     def _reverted(self) -> Outcome:
         live, accepted = self._manager.files.live(), self._manager.files.accepted()
         if accepted.definition is None or accepted == live:
             return replace(self._apply(live, verify=False), reverted=False, pending=live != accepted)
         return replace(self._apply(accepted, verify=True), reverted=True, pending=False)
+
+    def _started(self) -> Outcome:
+        idle = self._manager.idle()
+        if idle and not self._check_mode:
+            self._manager.start()
+        return replace(self._as_it_is(), changed=idle)
+
+    def _stopped(self) -> Outcome:
+        running = self._manager.running()
+        if running and not self._check_mode:
+            self._manager.stop()
+        return replace(self._as_it_is(), changed=running)
 
     def _absent(self) -> Outcome:
         remains = self._manager.remains()
@@ -118,6 +142,11 @@ class ServiceChange:
             diffs=diffs,
             problems=tuple(self.problems),
         )
+
+    def _as_it_is(self) -> Outcome:
+        live = self._manager.files.live()
+        unchanged = Change(live, live)
+        return self._outcome(unchanged, self._manager.standing(unchanged))
 
     def _apply(self, wanted: Content, *, verify: bool) -> Outcome:
         """Make the files say this, and tell what it means for the running service."""

@@ -9,7 +9,7 @@ Note: this module_util is private and not part of the collection's public interf
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -41,6 +41,25 @@ class Standing:
     problems: tuple[Problem, ...] = ()
     on_trial: bool = False
     """Whether it still has to be accepted, although its files were: it is to be started anew, or not yet to be started again."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """With what the process of a service was started."""
+
+    digest: str | None
+    key: bytes | None
+
+
+def restart_required(change: Change, running: Running | None, stated_digest: Callable[[str], str | None]) -> bool:
+    """Whether what runs, if anything does, is not what the files shall say; a file that a person has edited states no digest."""
+    before, after = change.before, change.after
+    if after.definition is None:
+        return False
+    # It may have been started from a file that a person has edited: nobody can tell what it runs with.
+    edited = before.definition is not None and before != after and stated_digest(before.definition) is None
+    wanted = Running(stated_digest(after.definition), after.key)
+    return edited or wanted.digest is None or running != wanted
 
 
 @dataclass(frozen=True)
@@ -86,6 +105,12 @@ class Manager(Protocol):
 
     def standing(self, change: Change) -> Standing: ...
 
+    def running(self) -> bool:
+        """Whether there is something to stop, such as a process that is about to be started again."""
+
+    def idle(self) -> bool:
+        """Whether there is something to start, as it is."""
+
     def remains(self) -> Remains: ...
 
     # -- changing --------------------------------------------------------------------------------------------------------
@@ -93,8 +118,15 @@ class Manager(Protocol):
     def verify(self, definition: str) -> None:
         """Fail with what the manager's own checker has against it."""
 
+    def try_out(self) -> None:
+        """Before its first start: where a mistake would be started again and again, keep it from that."""
+
     def settle(self) -> None:
         """After it has been proven: let it be started again whenever it ends."""
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
 
     def write(self, change: Change) -> None:
         """Make the change, and whatever the service needs beside its files."""

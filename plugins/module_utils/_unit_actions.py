@@ -7,11 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 PROPERTIES = ("Id", "ActiveState", "UnitFileState", "NeedDaemonReload")
-
-Wanted = Literal["started", "stopped"]
 
 
 @dataclass(frozen=True)
@@ -31,10 +28,9 @@ class Actions:
     enable: tuple[str, ...]
     start: tuple[str, ...]
     restart: tuple[str, ...]
-    stop: tuple[str, ...]
 
     def __bool__(self) -> bool:
-        return bool(self.enable or self.start or self.restart or self.stop)
+        return bool(self.enable or self.start or self.restart)
 
 
 def parse_show(shown: str) -> dict[str, Shown]:
@@ -52,11 +48,9 @@ def parse_show(shown: str) -> dict[str, Shown]:
     return units
 
 
-def decide(units: Sequence[str], restart: Sequence[str], wanted: Wanted, shown: Mapping[str, Shown]) -> Actions:
-    """What to do, so that a second time there is nothing to do. Units stop in the reverse of the order in which they start."""
+def decide(units: Sequence[str], restart: Sequence[str], shown: Mapping[str, Shown]) -> Actions:
+    """What to do, so that a second time there is nothing to do."""
     states = {unit: shown.get(unit, Shown()) for unit in units}
-    if wanted == "stopped":
-        return Actions(False, (), (), (), tuple(unit for unit in reversed(units) if states[unit].active))
     start = tuple(unit for unit in units if not states[unit].active)
     again = tuple(unit for unit in units if unit in restart and states[unit].active)
     return Actions(
@@ -64,5 +58,4 @@ def decide(units: Sequence[str], restart: Sequence[str], wanted: Wanted, shown: 
         enable=tuple(unit for unit in units if not states[unit].enabled),
         start=start,
         restart=again,
-        stop=(),
     )

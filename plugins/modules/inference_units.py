@@ -6,38 +6,26 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: inference_units
-short_description: Start, restart or stop the units of inference services
+short_description: Start or restart the units of inference services
 version_added: 0.1.0
 description:
-  - Brings several units into a state with one task, in the order given, and predicts in check mode what it would do even for units that
+  - Starts and enables several units with one task, in the order given, and predicts in check mode what it would do even for units that
     another task has yet to write.
   - M(ansible.builtin.systemd_service) handles one unit per task and fails in check mode on a unit that is not there yet.
 extends_documentation_fragment:
   - baremetal.llm.attributes
 options:
-  units:
-    description: Names of the units, in the order in which they start. They stop in the reverse order.
-    type: list
-    elements: str
   services:
-    description: Names of services, as in C(inference_services), whose units are meant, in place of O(units).
+    description: Names of services, as in C(inference_services), in the order in which they start.
     type: list
     elements: str
+    required: true
   restart:
-    description: Those of O(units) that have to be restarted if they are running, such as O(baremetal.llm.inference_service#module:service)s
-      with RV(baremetal.llm.inference_service#module:restart_required).
+    description: Those of O(services) that have to be restarted if they are running, such as those with
+      RV(baremetal.llm.inference_service#module:restart_required).
     type: list
     elements: str
     default: []
-  state:
-    description:
-      - V(started) also enables the units, so that they start with the host.
-      - V(stopped) leaves them enabled.
-    type: str
-    choices:
-      - started
-      - stopped
-    default: started
 author:
   - the baremetal.llm contributors (@baremetal-llm)
 seealso:
@@ -48,13 +36,8 @@ seealso:
 EXAMPLES = r"""
 - name: Start what is new or changed
   baremetal.llm.inference_units:
-    units: "{{ written.results | map(attribute='unit') }}"
-    restart: "{{ written.results | selectattr('restart_required') | map(attribute='unit') }}"
-
-- name: Stop two services before maintenance, the last one first
-  baremetal.llm.inference_units:
-    services: [chat, embeddings]
-    state: stopped
+    services: "{{ written.results | map(attribute='item') }}"
+    restart: "{{ written.results | selectattr('restart_required') | map(attribute='item') }}"
 """
 
 RETURN = r"""
@@ -73,11 +56,6 @@ restarted:
   type: list
   elements: str
   returned: success
-stopped:
-  description: Units that were stopped.
-  type: list
-  elements: str
-  returned: success
 journal:
   description: The last lines of the journal of the unit that did not start.
   type: list
@@ -90,11 +68,11 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.baremetal.llm.plugins.module_utils._command import check
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
-from ansible_collections.baremetal.llm.plugins.module_utils._running_unit import journal, said_before_the_start, state
+from ansible_collections.baremetal.llm.plugins.module_utils._running_unit import explained
 from ansible_collections.baremetal.llm.plugins.module_utils._service import unit_name
 from ansible_collections.baremetal.llm.plugins.module_utils._unit_actions import PROPERTIES, Actions, decide, parse_show
 
-# A unit may be slow to stop: engines finish what they are at.
+# A unit that is restarted may be slow to stop: engines finish what they are at.
 SECONDS_PER_UNIT = 180.0
 
 
@@ -102,13 +80,7 @@ def act(verb: str, unit: str) -> None:
     try:
         check(["systemctl", verb, "--", unit], timeout=SECONDS_PER_UNIT)
     except UserError as error:
-        now = state(unit)
-        reason = f": {now.obstacle}{said_before_the_start(now)}" if now and now.obstacle else ""
-        raise UserError(
-            f"systemctl {verb} {unit} failed{reason}. See journal below, or `journalctl -u {unit}` on the host.",
-            **error.details,
-            journal=journal(unit),
-        ) from error
+        raise explained(error, verb, unit) from error
 
 
 def perform(actions: Actions) -> None:
@@ -116,8 +88,6 @@ def perform(actions: Actions) -> None:
         check(["systemctl", "daemon-reload"], timeout=SECONDS_PER_UNIT)
     if actions.enable:
         check(["systemctl", "enable", "--quiet", "--", *actions.enable], timeout=SECONDS_PER_UNIT)
-    for unit in actions.stop:
-        act("stop", unit)
     for unit in actions.start:
         act("start", unit)
     for unit in actions.restart:
@@ -127,29 +97,24 @@ def perform(actions: Actions) -> None:
 def main() -> t.NoReturn:
     module = AnsibleModule(
         argument_spec={
-            "units": {"type": "list", "elements": "str"},
-            "services": {"type": "list", "elements": "str"},
+            "services": {"type": "list", "elements": "str", "required": True},
             "restart": {"type": "list", "elements": "str", "default": []},
-            "state": {"type": "str", "choices": ["started", "stopped"], "default": "started"},
         },
-        required_one_of=[("units", "services")],
-        mutually_exclusive=[("units", "services")],
         supports_check_mode=True,
     )
-    units, restart = module.params["units"], module.params["restart"]
-    if units is None:
-        units = [unit_name(service) for service in module.params["services"]]
-    strangers = [unit for unit in restart if unit not in units]
+    services, restart = module.params["services"], module.params["restart"]
+    strangers = [name for name in restart if name not in services]
     if strangers:
-        module.fail_json(msg=f"restart names {', '.join(strangers)}, which units does not: name it in both.")
+        module.fail_json(msg=f"restart names {', '.join(strangers)}, which services does not: name it in both.")
+    units = list(map(unit_name, services))
     try:
         shown = check(["systemctl", "show", f"--property={','.join(PROPERTIES)}", "--", *units]).stdout if units else ""
-        actions = decide(units, restart, module.params["state"], parse_show(shown))
+        actions = decide(units, list(map(unit_name, restart)), parse_show(shown))
         if not module.check_mode:
             perform(actions)
     except UserError as error:
         module.fail_json(msg=error.msg, **error.details)
-    done = {"enabled": actions.enable, "started": actions.start, "restarted": actions.restart, "stopped": actions.stop}
+    done = {"enabled": actions.enable, "started": actions.start, "restarted": actions.restart}
     module.exit_json(
         changed=bool(actions),
         diff={"before": "", "after": "".join(f"{verb}: {unit}\n" for verb, names in done.items() for unit in names)},

@@ -263,7 +263,7 @@ def test_a_gpu_that_is_lost_is_not_replaced_by_another(on_gpu: Scene) -> None:
     playbook = host.directory / "start.yml"
     playbook.write_text(
         "- hosts: all\n  become: true\n  gather_facts: false\n  tasks:\n"
-        "    - baremetal.llm.inference_units:\n        services: [tiny]\n        restart: [inference-tiny.service]\n",
+        "    - baremetal.llm.inference_units:\n        services: [tiny]\n        restart: [tiny]\n",
         encoding="utf-8",
     )
     started = host.play(str(playbook))
@@ -294,10 +294,8 @@ def test_drained_services_are_down_until_the_role_starts_them(on_gpu: Scene) -> 
     done = host.play(str(playbook), two)
     for run in (predicted, done):
         assert run.rc == 0, run.output
-        assert run.task("Stop the services in the reverse of their order").result["stopped"] == [
-            "inference-second.service",
-            "inference-tiny.service",
-        ]
+        stopped = run.task("Stop the services in the reverse of their order").result["results"]
+        assert [(one["item"], one["changed"]) for one in stopped] == [("second", True), ("tiny", True)]
     assert (main_pid(host), show(on_gpu, "UnitFileState")) == ("0", "enabled")
     assert host.play(str(playbook), two).changed == []
     assert host.play("site.yml", two).rc == 0

@@ -458,7 +458,6 @@ def test_the_port_that_docker_holds_for_it_is_its_own(host: ComposeHost) -> None
 @pytest.mark.parametrize(
     ("more", "code"),
     [
-        ({"name": "ch.at"}, "name_invalid"),
         ({"resources": {"cpus": 5000}}, "cpus_exceed_host"),
         ({"model": {"file": "/none.gguf"}}, "model_missing"),
         ({"options": {"port": 1}}, "option_owned"),
@@ -475,8 +474,12 @@ def test_bad_input_is_one_error_and_changes_nothing(host: ComposeHost, more: dic
 # -- accepted, reverted, absent ----------------------------------------------------------------------------------------
 
 
-def test_accepting_ends_the_trial(host: ComposeHost) -> None:
+def test_a_trial_ends_when_it_is_accepted(host: ComposeHost) -> None:
     host.run()
+    host.make(status="created")
+    assert host.run(check=True, state="on_trial").pending and host.engine.policy(PROJECT) == "unless-stopped"
+    on_trial = host.run(state="on_trial")
+    assert not on_trial.changed and on_trial.pending and host.engine.policy(PROJECT) == "no"
     host.make(policy="no")
     assert host.run(check=True, state="accepted").pending is False and host.engine.policy(PROJECT) == "no"
     accepted = host.run(state="accepted")
@@ -505,6 +508,36 @@ def test_what_never_served_is_nothing_to_go_back_to(host: ComposeHost) -> None:
     host.make(policy="no")
     result = host.run({"name": "chat", "manager": "compose"}, state="reverted")
     assert not result.reverted and result.pending
+
+
+@pytest.mark.parametrize("manager", ["compose", "systemd"])
+@pytest.mark.parametrize("status", ["running", "restarting", "paused"])
+def test_what_runs_is_stopped_and_started_again(host: ComposeHost, manager: str, status: str) -> None:
+    """Whatever the inventory has come to say of who runs it."""
+    host.run()
+    host.make(status=status)
+    service = {"name": "chat", "manager": manager}
+    assert host.run(service, check=True, state="stopped").changed and f"stop {PROJECT}" not in host.engine.asked()
+    assert host.run(service, state="stopped").changed and f"stop {PROJECT}" in host.engine.asked()
+    assert not host.run(service, state="stopped").changed
+    assert host.run(service, check=True, state="started").changed and f"start {PROJECT}" not in host.engine.asked()
+    assert host.run(service, state="started").changed and f"start {PROJECT}" in host.engine.asked()
+    assert not host.run(service, state="started").changed
+
+
+@pytest.mark.parametrize("state", ["started", "stopped"])
+def test_what_is_not_there_is_left_alone(host: ComposeHost, state: str) -> None:
+    assert not host.run(state=state).changed
+    host.run()
+    assert not host.run(state=state).changed
+    host.engine.program.unlink()
+    assert not host.run(state=state).changed
+
+
+def test_what_docker_does_not_tell_of_is_not_taken_for_stopped(host: ComposeHost) -> None:
+    host.engine.unreachable()
+    with pytest.raises(ProblemsError, match="does not answer: Cannot connect to the Docker daemon"):
+        host.run(state="stopped")
 
 
 def test_absent_is_gone(host: ComposeHost) -> None:

@@ -89,6 +89,7 @@ def test_sizes(written: object, size: int) -> None:
         ({"name": "chat\n"}, "name_invalid", "chat"),
         ({"name": "-chat"}, "name_invalid", "'-chat'"),
         ({"name": "c" * 64}, "name_invalid", "63"),
+        ({"name": "ch.at", "manager": "compose"}, "name_invalid", "'ch.at' cannot name a project of Compose"),
         ({"modell": {}}, "unknown_key", "Did you mean model?"),
         ({"engine": "vllm", "model": {"repo_id": "org/mistral-awq"}}, "engine_needs_compose", "manager: compose"),
         ({"engine": "ollama"}, "wrong_type", "llama_server or vllm"),

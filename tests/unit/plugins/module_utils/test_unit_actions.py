@@ -26,29 +26,23 @@ def test_a_unit_that_waits_for_its_restart_counts_as_active():
 
 
 def test_a_running_enabled_unit_needs_nothing():
-    actions = decide([A], [], "started", {A: Shown(active=True, enabled=True)})
+    actions = decide([A], [], {A: Shown(active=True, enabled=True)})
     assert not actions
     assert not actions.daemon_reload
 
 
 def test_a_unit_that_is_not_there_yet_is_enabled_and_started():
-    actions = decide([A], [A], "started", {})
+    actions = decide([A], [A], {})
     assert (actions.enable, actions.start, actions.restart) == ((A,), (A,), ())
     assert actions.daemon_reload
 
 
 def test_only_a_running_unit_is_restarted():
-    actions = decide([A, B], [A, B], "started", parse_show(SHOWN))
+    actions = decide([A, B], [A, B], parse_show(SHOWN))
     assert (actions.enable, actions.start, actions.restart) == ((B,), (B,), (A,))
 
 
-def test_units_stop_in_reverse_order():
-    running = {A: Shown(active=True), B: Shown(active=True)}
-    assert decide([A, B], [], "stopped", running).stop == (B, A)
-    assert not decide([A, B], [], "stopped", {})
-
-
 def test_a_stale_unit_is_read_again_without_counting_as_a_change():
-    actions = decide([A], [], "started", {A: Shown(active=True, enabled=True, stale=True)})
+    actions = decide([A], [], {A: Shown(active=True, enabled=True, stale=True)})
     assert actions.daemon_reload
     assert not actions

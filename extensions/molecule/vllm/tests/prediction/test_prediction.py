@@ -6,7 +6,7 @@ import json
 import os
 
 # How a project that was written comes to run. That it will be is told where it is written, and nothing more can be told without it.
-OF_A_WRITTEN_PROJECT = {"Make the container", "Keep Docker from starting it again until it has been proven", "Start it"}
+OF_A_WRITTEN_PROJECT = {"Make the container", "Start it"}
 
 
 def test_check_predicts_what_converge_changes() -> None:
