@@ -19,9 +19,9 @@ def service_of_command(command: t.Any) -> dict[str, t.Any]:
         raise AnsibleFilterError(f"service_of_command: the command has to be a text, not {type(command).__name__}")
     try:
         words = shlex.split(command.replace("\\\n", " "), comments=True)
-        raw, told = service_of(words)
     except ValueError as error:
         raise AnsibleFilterError(f"service_of_command: a shell could not read the command: {error}") from error
+    raw, told = service_of(words)
     service, found = parse(raw)
     found += static_problems(service) if service is not None else ()
     return {"service": raw, "problems": [problem.as_dict() for problem in [*told, *found]]}

@@ -11,14 +11,14 @@ from typing import Any
 from ansible_collections.baremetal.llm.plugins.module_utils._deploy_lock import DeployLock
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._image import parse_image
-from ansible_collections.baremetal.llm.plugins.module_utils._lock_wanted import Wanted, WantedModel, parse_wanted
+from ansible_collections.baremetal.llm.plugins.module_utils._lock_wanted import Wanted, parse_wanted
 from ansible_collections.baremetal.llm.plugins.module_utils._source import described_source
 
 
 def applied_models(lock: DeployLock, raw: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The models of the hub by their services, for hf_model. Of one that the lock does not cover, it may know the commit all the same."""
     models = {}
-    for model in _models(raw):
+    for model in _wanted(raw).models:
         entry = lock.models.get(model.key)
         settled: dict[str, Any] = {"revision": model.revision}
         if entry and model.is_covered_by(entry):
@@ -31,11 +31,12 @@ def applied_models(lock: DeployLock, raw: Mapping[str, Any]) -> dict[str, dict[s
 
 def applied_services(lock: DeployLock, raw: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """What the lock changes in the services, by their names."""
-    changes: dict[str, dict[str, Any]] = {model.service: {} for model in _models(raw)}
-    for model in _models(raw):
+    wanted = _wanted(raw)
+    changes: dict[str, dict[str, Any]] = {model.service: {} for model in wanted.models}
+    for model in wanted.models:
         if locked := lock.lookup(model.repo_id, model.revision):
             changes[model.service]["model"] = {"revision": locked.commit}
-    for image in _wanted(raw).images:
+    for image in wanted.images:
         settled = lock.settle_image(image.image)
         if image.own and settled != image.image:
             changes.setdefault(image.service, {})["image"] = str(settled)
@@ -47,10 +48,6 @@ def applied_base_image(lock: DeployLock, raw: Mapping[str, Any]) -> str:
     text = str(raw.get("base_image") or "")
     image = parse_image(text)
     return str(lock.settle_image(image)) if image else text
-
-
-def _models(raw: Mapping[str, Any]) -> tuple[WantedModel, ...]:
-    return _wanted(raw).models
 
 
 def _wanted(raw: Mapping[str, Any]) -> Wanted:

@@ -46,6 +46,7 @@ _READ = frozenset(
     {
         "api_server_count",
         "block_size",
+        "data_parallel_size",
         "dtype",
         "enforce_eager",
         "gpu_memory_utilization",
@@ -98,11 +99,18 @@ class _Asked:
     """Of one element."""
     tensor_parallel: int
     pipeline_parallel: int
+    data_parallel: int
+    """Copies of the model. Tokens and sequences are those of one."""
     eager: bool
     offload: int
     """Bytes of the host's memory that the cache may spill to."""
     servers: int
     """Processes that take requests."""
+
+    @property
+    def parts(self) -> int:
+        """GPUs that share the weights."""
+        return self.tensor_parallel * self.pipeline_parallel
 
 
 def plan_vllm(model: object, options: Mapping[str, Any], gpus: Sequence[PlannedGpu], memory_bytes: int | None) -> Plan:
@@ -110,17 +118,18 @@ def plan_vllm(model: object, options: Mapping[str, Any], gpus: Sequence[PlannedG
     if not gpus:
         raise UserError("gpus is empty, and vLLM is planned for GPUs only. Give the GPUs of the service with their memory_mib.")
     asked, problems = _asked(read, options, gpus)
-    wanted = asked.tensor_parallel * asked.pipeline_parallel
+    wanted = asked.parts * asked.data_parallel
     used = gpus[:wanted]
     if len(used) < wanted:
         problems.append(
             error(
                 "too_few_gpus",
-                f"options.tensor_parallel_size and pipeline_parallel_size need {wanted} GPUs, but the service has {len(gpus)}",
+                f"options.tensor_parallel_size, pipeline_parallel_size and data_parallel_size need {wanted} GPUs, but the service has "
+                f"{len(gpus)}",
                 "Give the service as many GPUs as their product",
             )
         )
-    weights, compute = -(-read.weights // wanted), _compute(read, asked)
+    weights, compute = -(-read.weights // asked.parts), _compute(read, asked)
     rooms = [_room(gpu, asked, weights, compute) for gpu in used]
     # The GPU with the least room decides.
     low, tokens, high = (_tokens(min(sizes), _token_bytes(read, asked), asked.block) for sizes in zip(*rooms, strict=True))
@@ -246,6 +255,7 @@ def _asked(model: VllmModel, options: Mapping[str, Any], gpus: Sequence[PlannedG
         cache_bytes=cache_bytes or _BYTES_OF_16_BITS,
         tensor_parallel=settings.whole("tensor_parallel_size") or 1,
         pipeline_parallel=settings.whole("pipeline_parallel_size") or 1,
+        data_parallel=settings.whole("data_parallel_size") or 1,
         eager=settings.on("enforce_eager"),
         offload=int((settings.number("kv_offloading_size") or 0) * _GIB),
         servers=settings.whole("api_server_count") or 1,
@@ -281,7 +291,7 @@ def _compute(model: VllmModel, asked: _Asked) -> Range:
 
 def _processes(asked: _Asked) -> Range:
     """What vLLM's processes take of the host's memory: one for each GPU, and those that take requests."""
-    workers = asked.tensor_parallel * asked.pipeline_parallel
+    workers = asked.parts * asked.data_parallel
     return Range(*(workers * engine + asked.servers * server for engine, server in zip(_ENGINE_PROCESS, _SERVER_PROCESS, strict=True)))
 
 
@@ -403,7 +413,7 @@ def _suggestions(model: VllmModel, asked: _Asked, length: int, used: Sequence[Pl
     """The changes after which one request of full length fits."""
 
     def after(change: _Asked) -> tuple[int, int]:
-        weights = -(-model.weights // (change.tensor_parallel * change.pipeline_parallel))
+        weights = -(-model.weights // change.parts)
         room = min(_room(gpu, change, weights, _compute(model, change)).expected for gpu in used)
         return _tokens(room, _token_bytes(model, change), change.block), room
 

@@ -104,8 +104,8 @@ class _Question:
         told = reply.headers.get("docker-content-digest", "")
         if is_digest(told):
             return told
-        reply = self._ask("GET")  # some tell it of neither; it is the checksum of what they send
-        return reply.headers.get("docker-content-digest") or f"sha256:{hashlib.sha256(reply.body).hexdigest()}"
+        reply = self._ask("GET")  # it is the checksum of what they send
+        return f"sha256:{hashlib.sha256(reply.body).hexdigest()}"
 
     def _ask(self, method: str) -> Reply:
         reply = self._web.ask(method, self._url, self._headers)

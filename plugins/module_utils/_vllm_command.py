@@ -125,10 +125,10 @@ class _Reader:
         elif name in ("-m", "--memory"):
             resources["memory"] = self._size(name, value)
         elif name == "--cpus":
-            resources["cpus"] = float(value)
+            resources["cpus"] = _scalar(value)
         elif name == "--ulimit":
             limit, _equals, soft = value.partition("=")
-            resources.setdefault("ulimits", {})[limit] = int(soft.partition(":")[0])
+            resources.setdefault("ulimits", {})[limit] = _scalar(soft.partition(":")[0])
         elif name in ("-p", "--publish"):
             self._port(value)
         elif name in ("-v", "--volume"):
@@ -168,8 +168,9 @@ class _Reader:
         return f"{match[1]}{_UNITS.get(match[2].lower(), '')}"
 
     def _port(self, value: str) -> None:
-        *address, outside, inside = value.split(":")
-        self.service["host"] = address[0] if address else "0.0.0.0"
-        self.service["port"] = int(outside)
+        published, _colon, inside = value.removesuffix("/tcp").rpartition(":")
+        address, _colon, outside = published.rpartition(":")
+        self.service["host"] = address.strip("[]") or "0.0.0.0"
+        self.service["port"] = _scalar(outside or inside)
         if outside != inside:
-            self._told("-p", value, f"publishes another port than the server's own; here both are {outside}")
+            self._told("-p", value, f"publishes another port than the server's own; here both are {outside or inside}")

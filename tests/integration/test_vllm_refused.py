@@ -62,6 +62,10 @@ CASES: dict[str, tuple[dict[str, t.Any], list[str]]] = {
         {"inference_services": [service("one", 8000, 0.4), service("two", 8000, 0.4)]},
         ["one", "two", "8000"],
     ),
+    "two services that want more of a GPU than it has": (
+        {"inference_services": [service("one", 8000, 0.6), service("two", 8001, 0.6)]},
+        ["two: options.gpu_memory_utilization: 0.6 of GPU 0 is more than one leaves of it, 0.4", "at most 0.95 together"],
+    ),
     "a GPU that is not there": ({"vllm_gpus": [3]}, ["3", "NVIDIA A10"]),
     "less memory than the plan needs": ({"vllm_resources": {**RESOURCES, "memory": "11GiB"}}, ["resources.memory", "11"]),
     "less shared memory than is offloaded to it": (

@@ -39,7 +39,28 @@ def test_what_the_command_does_not_say_is_told() -> None:
     assert codes == ["name_invalid", "missing_key", "gpus_needed"]
 
 
-@pytest.mark.parametrize("command", [["docker"], None, "docker run 'x", "docker run --cpus many vllm/vllm-openai /m"])
-def test_what_is_no_command_is_refused(command: Any) -> None:
-    with pytest.raises(AnsibleFilterError, match="service_of_command: "):
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("--cpus many", "resources.cpus"),
+        ("--ulimit memlock=much", "resources.ulimits.memlock"),
+        ("--memory 32x", "docker's --memory 32x is no size"),
+        ("-p 8000", "docker's -p 8000 publishes another port than the server's own; here both are 8000"),
+        ("-p web:8000", "port"),
+        ("-p [::1]:8000:8000/tcp", ""),
+    ],
+)
+def test_a_value_that_is_none_is_told_like_everything_else(option: str, said: str) -> None:
+    rest = "--name chat --gpus '\"device=0\"'" + ("" if option.startswith("-p") else " -p 127.0.0.1:8000:8000")
+    answer = service_of_command(f"docker run {rest} {option} vllm/vllm-openai:v0.33.0 /m")
+    messages = [problem["message"] for problem in answer["problems"] if problem["code"] != "no_api_key"]
+    assert said in messages[0] if said else not messages, messages
+    assert answer["service"]["port"] in (8000, "web")
+
+
+@pytest.mark.parametrize(
+    ("command", "said"), [(["docker"], "has to be a text"), (None, "has to be a text"), ("docker run 'x", "a shell could not read")]
+)
+def test_what_is_no_command_is_refused(command: Any, said: str) -> None:
+    with pytest.raises(AnsibleFilterError, match=f"service_of_command: .*{said}"):
         service_of_command(command)

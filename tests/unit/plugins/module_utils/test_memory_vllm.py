@@ -116,6 +116,7 @@ def test_lengths(given: Any, tokens: int) -> None:
         (22.5, {"max_model_len": "long", "max_num_seqs": 2}, ["option_value"], []),
         (22.5, {"kv_cache_dtype": "q8_0", "max_num_seqs": 2}, ["option_value"], []),
         (22.5, {"tensor_parallel_size": 2, "max_num_seqs": 2}, ["too_few_gpus"], []),
+        (22.5, {"data_parallel_size": 2, "max_num_seqs": 2}, ["too_few_gpus"], []),
         (22.5, {"max_num_seqs": 0}, ["option_value", "sequences_exceed_cache"], []),
     ],
 )
@@ -196,6 +197,13 @@ def test_two_gpus_share_weights_and_heads() -> None:
     one, two = plan(22.5, max_num_seqs=2), plan(22.5, cards=2, tensor_parallel_size=2, max_num_seqs=2)
     assert [gpu["weights_mib"] for gpu in two["gpus"]] == [1997, 1997]
     assert two["capacity"]["kv_cache_tokens"] > 2 * one["capacity"]["kv_cache_tokens"]
+
+
+def test_each_copy_of_the_model_has_gpus_and_a_cache_of_its_own() -> None:
+    one, two = plan(22.5, max_num_seqs=2), plan(22.5, cards=2, data_parallel_size=2, max_num_seqs=2)
+    assert [{**gpu, "gpu": "gpus[0]"} for gpu in two["gpus"]] == one["gpus"] * 2
+    assert two["capacity"] == one["capacity"]
+    assert two["host"]["compute_mib"] == one["host"]["compute_mib"] + 3072
 
 
 @pytest.mark.parametrize(

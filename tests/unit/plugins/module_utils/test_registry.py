@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -122,6 +123,12 @@ def test_where_an_image_is_asked_for(name: str, plain: bool, url: str) -> None:
     web = Answers([found()])
     assert digest_of(image(name), web, plain=plain) == DIGEST
     assert web.asked == [("HEAD", url, "")]
+
+
+def test_what_is_told_of_a_digest_has_to_be_one() -> None:
+    nonsense = {"docker-content-digest": "sha512:00"}
+    web = Answers([found(**nonsense), Reply(200, {"content-type": MANIFEST, **nonsense}, b"{}")])
+    assert digest_of(image("ghcr.io/x:v1"), web) == f"sha256:{hashlib.sha256(b'{}').hexdigest()}"
 
 
 def test_a_token_is_asked_for_where_the_registry_says() -> None:

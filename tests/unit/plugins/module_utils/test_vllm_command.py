@@ -55,6 +55,20 @@ OPTIONS: dict[str, tuple[list[str], str, str]] = {
     "--enforce-eager": (["--enforce-eager"], "enforce_eager", "Leave it out"),
 }
 
+# What its text advises beside, where a choice does not suit.
+ADVISED: dict[str, tuple[list[str], str, str]] = {
+    "--api-server-count 2": (["--api-server-count", "2"], "", ""),
+    "--api-server-count 6": (["--api-server-count", "6"], "", ""),
+    "--block-size 8": (["--block-size", "8"], "block_size", "Leave it out: it is 16"),
+    "--kv-offloading-size 8.0": (["--kv-offloading-size", "8.0"], "", ""),
+    "--kv-offloading-size 12.0": (["--kv-offloading-size", "12.0"], "offload_exceeds_shm", "Set resources.shm_size: 13GiB"),
+    "--max-num-batched-tokens 8192": (["--max-num-batched-tokens", "8192"], "", ""),
+    "--max-num-batched-tokens 24576": (["--max-num-batched-tokens", "24576"], "", ""),
+    "--max-num-batched-tokens 32768": (["--max-num-batched-tokens", "32768"], "", ""),
+    "--max-num-seqs 12": (["--max-num-seqs", "12"], "", ""),
+    "--max-num-seqs 24": (["--max-num-seqs", "24"], "", ""),
+}
+
 # Those of Docker's: the keys of the service, or the words that say why there is none.
 DOCKER: dict[str, tuple[dict[str, Any], str]] = {
     "-d": ({}, ""),
@@ -109,9 +123,9 @@ def test_the_tables_have_every_option_of_the_commands() -> None:
     assert {option for options in vllm for option in options} == set(OPTIONS)
 
 
-@pytest.mark.parametrize("literal", OPTIONS)
+@pytest.mark.parametrize("literal", [*OPTIONS, *ADVISED])
 def test_an_option_is_rendered_or_refused_with_what_to_write_instead(literal: str) -> None:
-    words, code, told = OPTIONS[literal]
+    words, code, told = {**OPTIONS, **ADVISED}[literal]
     _model, options, problems = options_of(["/m", *shlex.split(literal)])
     service = read(
         {"engine": "vllm", "manager": "compose", "image": "vllm/vllm-openai:v0.33.0", "options": options, "resources": {"shm_size": "8GiB"}}

@@ -413,7 +413,7 @@ def test_what_is_told_of_one_gpu_hides_nothing_of_another(tmp_path: Path, direct
         ({"calculate_kv_scales": True}, "options.calculate_kv_scales: vLLM 0.33.0 no longer has --calculate-kv-scales"),
         ({"max_seqs": 5}, "options.max_seqs: vLLM 0.33.0 has no --max-seqs. Did you mean max_num_seqs"),
         ({"disable_log_stats": True}, "options.disable_log_stats takes all of vLLM's metrics away"),
-        ({"tensor_parallel_size": 2}, "options.tensor_parallel_size and pipeline_parallel_size need 2 GPUs, but the service has 1"),
+        ({"tensor_parallel_size": 2}, "options.tensor_parallel_size, pipeline_parallel_size and data_parallel_size need 2 GPUs"),
     ],
 )
 def test_a_wrong_option_of_vllm_is_one_error(tmp_path: Path, directory: Path, options: dict[str, Any], said: str) -> None:
