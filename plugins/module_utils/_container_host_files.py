@@ -18,9 +18,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from ansible_collections.baremetal.llm.plugins.module_utils._cdi_spec import SPEC
 from ansible_collections.baremetal.llm.plugins.module_utils._gpu_access import MODPROBE
 
-SPEC = "/var/run/cdi/nvidia.yaml"
 TOOLKIT_PROGRAM = "/usr/bin/nvidia-ctk"
 
 PIN = "/etc/apt/preferences.d/baremetal-llm-container-runtime"

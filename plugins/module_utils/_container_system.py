@@ -60,16 +60,16 @@ def parse_timestamp(text: str) -> float | None:
 
 class ContainerSystem(ContainerHost):
     def seen(self) -> Seen:
-        evidence = self.evidence()
+        runtime = self.runtime()
         return Seen(
             distribution=self._distribution(),
-            evidence=evidence,
+            runtime=runtime,
             gpus=self._gpus(),
             packages=self._packages(),
             files={path: text for path in (*files.FILES, daemon.PATH) if (text := self._text(path)) is not None},
             linked=(self.root / files.WANTS.lstrip("/")).is_symlink(),
             service=self._service(),
-            containers=self.containers() if evidence.docker and evidence.docker.running_containers else (),
+            containers=self.containers() if runtime.docker and runtime.docker.running_containers else (),
         )
 
     def containers(self) -> tuple[str, ...]:
@@ -141,7 +141,7 @@ class ContainerSystem(ContainerHost):
         found = (
             parse_proc_gpu(self.read(f"proc/driver/nvidia/gpus/{name}/information")) for name in self._names("proc/driver/nvidia/gpus")
         )
-        return Gpus([gpu.uuid for gpu in found if gpu.uuid], version.version if version else None)
+        return Gpus.shown([gpu.uuid for gpu in found], version.version if version else None)
 
     def _names(self, directory: str) -> list[str]:
         try:

@@ -120,7 +120,7 @@ problems:
     - What is wrong. With errors, the module fails before it changes anything. The C(code) of each stays the same for good.
     - "Errors: V(distribution_without_runtime), V(other_engine) (Docker is installed from somewhere else), V(restart_stops_services),
       V(swarm), and after the change, or with O(source=existing), V(no_container_runtime), V(container_runtime_unreachable),
-      V(compose_missing), V(cdi_unsupported), V(cdi_disabled), V(cdi_spec_missing), V(cdi_spec_stale)."
+      V(compose_missing), V(compose_too_old), V(cdi_unsupported), V(cdi_disabled), V(cdi_spec_missing), V(cdi_spec_stale)."
     - "Warnings: V(stopped) (containers that a restart of Docker stopped)."
   type: list
   elements: dict
