@@ -15,12 +15,16 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 NVIDIA_GPU = "nvidia.com/gpu"
 DIRECTORIES = ("/etc/cdi", "/var/run/cdi")
 """In which engines look for them. A device of a later directory hides that of an earlier one."""
-SUFFIXES = (".json", ".yaml", ".yml")
+SPEC = "/var/run/cdi/nvidia.yaml"
+"""Where NVIDIA's own units write that of the GPUs."""
+
+_SUFFIXES = (".json", ".yaml")
 
 _DRIVER_LIBRARY = re.compile(r"/lib(?:cuda|nvidia-ml)\.so\.(\d+\.\d+(?:\.\d+)?)$")
 _DRIVER_ARGUMENT = re.compile(r"--host-driver-version=(\d+\.\d+(?:\.\d+)?)$")
@@ -62,6 +66,26 @@ def parse_spec(path: str, text: str) -> CdiSpec:
     edits = data.get("containerEdits")
     devices = {str(device["name"]): _paths(device.get("containerEdits")) for device in _dicts(data.get("devices")) if "name" in device}
     return CdiSpec(path, data["kind"], devices, _paths(edits), _driver_version(edits))
+
+
+def read_specs(directories: Iterable[str], root: Path = Path("/")) -> tuple[list[CdiSpec], dict[str, str]]:
+    """The specifications that engines read, in their order, and why others cannot be read, by path; ``root`` stands for /."""
+    specs, unreadable = [], {}
+    for directory in directories:
+        for file in sorted((root / directory.lstrip("/")).glob("*")):
+            if file.suffix not in _SUFFIXES or file.is_dir():
+                continue
+            path = f"{directory}/{file.name}"
+            try:
+                specs.append(parse_spec(path, file.read_text(encoding="utf-8", errors="replace")))
+            except (OSError, CdiUnreadableError) as error:
+                unreadable[path] = str(error)
+    return specs, unreadable
+
+
+def generate(path: str = SPEC) -> str:
+    """The command by which a specification of the GPUs is written."""
+    return f"nvidia-ctk cdi generate --output={path}"
 
 
 def device_paths(specs: Iterable[CdiSpec], name: str) -> list[str]:

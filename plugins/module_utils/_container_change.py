@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ansible_collections.baremetal.llm.plugins.module_utils import _container_host_files as files
 from ansible_collections.baremetal.llm.plugins.module_utils._container_plan import (
     EXISTING,
     RESTART,
-    FileChange,
     Plan,
     Seen,
     Wish,
@@ -27,6 +26,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._container_plan impo
 from ansible_collections.baremetal.llm.plugins.module_utils._container_runtime import Runtime
 from ansible_collections.baremetal.llm.plugins.module_utils._container_system import ContainerSystem
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
+from ansible_collections.baremetal.llm.plugins.module_utils._files import FileChange
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, demand, warning
 
 # In which Docker reads its file again, and containers are started again after a restart.
@@ -41,7 +41,7 @@ class Outcome:
     installs: tuple[str, ...] = ()
     files: tuple[FileChange, ...] = ()
     restarted: bool = False
-    problems: tuple[Problem, ...] = field(default_factory=tuple)
+    problems: tuple[Problem, ...] = ()
 
 
 class ContainerChange:
@@ -59,14 +59,14 @@ class ContainerChange:
         wanted = self._checked(seen)
         if self._check_mode or not wanted.reasons or self._wish.source == EXISTING:
             return self._outcome(seen, wanted)
-        if seen.evidence.docker is None:
+        if seen.runtime.docker is None:
             raise UserError(
                 "Docker is not installed; the role container_runtime installs what `installs` of state=planned names, and then calls this"
             )
         restarted, problems = self._apply(seen, wanted)
         after = self._host.seen()
         demand(lacking(self._wish, after))
-        return Outcome(Runtime(after.evidence), tuple(wanted.reasons), wanted.installs, self._changes(wanted), restarted, tuple(problems))
+        return Outcome(after.runtime, tuple(wanted.reasons), wanted.installs, self._changes(wanted), restarted, tuple(problems))
 
     def absent(self) -> Outcome:
         """What was written here; packages and daemon.json stay."""
@@ -77,7 +77,7 @@ class ContainerChange:
             for path in (files.WANTS, *files.FILES):
                 self._host.remove(path)
             self._host.systemctl("daemon-reload")
-        return Outcome(Runtime(seen.evidence), tuple(reasons), files=there)
+        return Outcome(seen.runtime, tuple(reasons), files=there)
 
     # -- in steps
 
@@ -94,7 +94,7 @@ class ContainerChange:
         return wanted
 
     def _outcome(self, seen: Seen, wanted: Plan) -> Outcome:
-        return Outcome(Runtime(seen.evidence), tuple(wanted.reasons), wanted.installs, self._changes(wanted), bool(wanted.restart))
+        return Outcome(seen.runtime, tuple(wanted.reasons), wanted.installs, self._changes(wanted), wanted.start or bool(wanted.restart))
 
     @staticmethod
     def _changes(wanted: Plan) -> tuple[FileChange, ...]:
@@ -103,7 +103,7 @@ class ContainerChange:
     def _apply(self, seen: Seen, wanted: Plan) -> tuple[bool, list[Problem]]:
         for change in wanted.files:
             if change.after:
-                self._host.write(change.path, change.after)
+                self._host.write(change.path, change.after, files.mode_of(change.path))
             else:
                 self._host.remove(change.path)
         if wanted.link:
@@ -116,9 +116,9 @@ class ContainerChange:
             self._host.generate(path)
         if wanted.daemon:
             self._host.write(wanted.daemon.path, wanted.daemon.after)
-        if wanted.start:
+        if wanted.enable:
             self._host.systemctl("enable", "docker.service")
-        if not seen.service.active:
+        if wanted.start:
             # After one that failed too often, systemd would refuse.
             self._host.systemctl("reset-failed", "docker.service", "docker.socket")
             self._host.systemctl("start", "docker.service")
@@ -143,7 +143,7 @@ class ContainerChange:
         return [warning("stopped", f"The restart of Docker stopped {stopped}", "Start them, and see docker logs")]
 
     def _is_live_restored(self) -> bool:
-        docker = self._host.evidence().docker
+        docker = self._host.runtime().docker
         return docker is not None and docker.live_restore
 
     @staticmethod

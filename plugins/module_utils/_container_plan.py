@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from ansible_collections.baremetal.llm.plugins.module_utils import _container_host_files as files
 from ansible_collections.baremetal.llm.plugins.module_utils import _docker_daemon as daemon
-from ansible_collections.baremetal.llm.plugins.module_utils._cdi_spec import NVIDIA_GPU
-from ansible_collections.baremetal.llm.plugins.module_utils._container_runtime import Evidence, Gpus, Runtime, runtime_problems
+from ansible_collections.baremetal.llm.plugins.module_utils._cdi_spec import SPEC
+from ansible_collections.baremetal.llm.plugins.module_utils._container_runtime import Gpus, Runtime, outdated, runtime_problems
+from ansible_collections.baremetal.llm.plugins.module_utils._files import FileChange
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, Severity, error
 
 DISTRIBUTION, DOCKER, EXISTING = "distribution", "docker", "existing"
@@ -80,7 +81,7 @@ class Service:
 @dataclass(frozen=True)
 class Seen:
     distribution: Distribution
-    evidence: Evidence = field(default_factory=Evidence)
+    runtime: Runtime = field(default_factory=Runtime)
     gpus: Gpus = field(default_factory=Gpus)
     packages: Mapping[str, str] = field(default_factory=dict)
     """Those that are installed, with their versions."""
@@ -90,12 +91,6 @@ class Seen:
     service: Service = field(default_factory=Service)
     containers: tuple[str, ...] = ()
     """The names of those that run."""
-
-
-class FileChange(NamedTuple):
-    path: str
-    before: str
-    after: str
 
 
 @dataclass(frozen=True)
@@ -108,6 +103,7 @@ class Plan:
     unlink: bool = False
     reload: bool = False
     daemon: FileChange | None = None
+    enable: bool = False
     start: bool = False
     restart: tuple[str, ...] = ()
     """Why Docker has to be restarted."""
@@ -122,6 +118,7 @@ class Plan:
         found += [f"{'write' if change.after else 'remove'} {change.path}" for change in changes]
         found += [f"enable {files.UNIT_NAME}"] if self.link else [f"disable {files.UNIT_NAME}"] if self.unlink else []
         found += ["have systemd read docker.service"] if self.reload else []
+        found += ["enable docker"] if self.enable else []
         found += ["start docker"] if self.start else []
         found += [f"restart docker, which was started before {path} changed" for path in self.restart]
         return [*found, *(f"write {path}" for path in self.specs)]
@@ -160,7 +157,8 @@ def plan(wish: Wish, seen: Seen) -> Plan:
         unlink=seen.linked and not wish.gpus,
         reload=seen.service.unread,
         daemon=change,
-        start=not (seen.service.active and seen.service.enabled),
+        enable=not seen.service.enabled,
+        start=not seen.service.active,
         restart=restart,
         specs=_specs_to_write(wish, seen),
         problems=tuple(problems),
@@ -170,7 +168,7 @@ def plan(wish: Wish, seen: Seen) -> Plan:
 def _daemon_change(wish: Wish, seen: Seen) -> FileChange | None:
     before = seen.files.get(daemon.PATH)
     config = daemon.parse(before)
-    version = seen.evidence.docker.version if seen.evidence.docker else ""
+    version = seen.runtime.docker.version if seen.runtime.docker else ""
     wanted = daemon.wanted_config(config, live_restore=wish.live_restore, cdi=wish.gpus, engine_version=version, extra=wish.config)
     return FileChange(daemon.PATH, before or "", daemon.rendered(wanted)) if wanted != config else None
 
@@ -184,7 +182,7 @@ def _engine_installs(wish: Wish, seen: Seen) -> list[str]:
     lacking_some = any(name not in seen.packages for name in packages.engine)
     pattern = f"={packages.epoch}{wish.engine_version}*" if wish.engine_version else ""
     engine = [f"{name}{pattern}" for name in packages.engine] if other or lacking_some else []
-    docker = seen.evidence.docker
+    docker = seen.runtime.docker
     has_compose = docker is not None and docker.compose_version is not None
     others = [name for name in packages.others if name not in seen.packages and not (has_compose and "compose" in name)]
     return [*engine, *others]
@@ -213,13 +211,9 @@ def _pins(wish: Wish, seen: Seen) -> dict[str, tuple[str, ...]]:
 
 def _specs_to_write(wish: Wish, seen: Seen) -> tuple[str, ...]:
     """Each that is out of date, where it is; without any, the one that NVIDIA's own units write."""
-    if not wish.gpus or seen.gpus.loaded_version is None or seen.evidence.toolkit_version is None:
+    if not wish.gpus or seen.gpus.loaded_version is None or seen.runtime.toolkit_version is None:
         return ()
-    specs = [spec.path for spec in seen.evidence.specs if spec.kind == NVIDIA_GPU]
-    if not specs:
-        return (files.SPEC,)
-    stale = [problem.message for problem in runtime_problems(Runtime(seen.evidence), seen.gpus) if problem.code == "cdi_spec_stale"]
-    return tuple(path for path in specs if any(f"specification {path} " in message for message in stale))
+    return tuple(outdated(seen.runtime, seen.gpus)) if seen.runtime.gpu_specs else (SPEC,)
 
 
 # -- what has to be put right by a person ----------------------------------------------------------------------------------
@@ -254,7 +248,7 @@ def _other_engine(wish: Wish, seen: Seen) -> Iterator[Problem]:
 
 
 def _swarm(wish: Wish, seen: Seen) -> Iterator[Problem]:
-    docker = seen.evidence.docker
+    docker = seen.runtime.docker
     if wish.live_restore and docker is not None and docker.swarm:
         yield error(
             "swarm",
@@ -265,7 +259,7 @@ def _swarm(wish: Wish, seen: Seen) -> Iterator[Problem]:
 
 def _interruption(wish: Wish, seen: Seen, installs: tuple[str, ...], restart: tuple[str, ...]) -> list[Problem]:
     """Docker is told of live-restore before it is restarted, but not before apt installs another engine."""
-    docker = seen.evidence.docker
+    docker = seen.runtime.docker
     if docker is None or not seen.containers or wish.restart:
         return []
     names = ", ".join(seen.containers)
@@ -292,29 +286,14 @@ def _interruption(wish: Wish, seen: Seen, installs: tuple[str, ...], restart: tu
     return []
 
 
-_NEEDED = ("container_runtime_unreachable", "compose_missing")
+_NEEDED = ("container_runtime_unreachable", "compose_missing", "compose_too_old")
 _NEEDED_FOR_GPUS = ("cdi_unsupported", "cdi_disabled", "cdi_spec_missing", "cdi_spec_stale")
 
 
 def lacking(wish: Wish, seen: Seen) -> Iterator[Problem]:
     """What services would miss on the host as it is."""
-    docker = seen.evidence.docker
-    if docker is None:
+    if seen.runtime.docker is None:
         yield error("no_container_runtime", "There is no Docker on this host", f"Set {_SOURCE}: {DISTRIBUTION} or {DOCKER}, or install it")
-        return
-    needed = (*_NEEDED, *(_NEEDED_FOR_GPUS if wish.gpus else ()))
-    found = [problem for problem in runtime_problems(Runtime(seen.evidence), seen.gpus) if problem.code in needed]
-    yield from (Problem(problem.code, Severity.ERROR, problem.message, problem.remedy) for problem in found)
-    reachable = docker.server_version is not None
-    if wish.gpus and reachable and not Runtime(seen.evidence).cdi and not any(problem.code.startswith("cdi_") for problem in found):
-        yield error(
-            "cdi_disabled",
-            f"CDI, by which containers get their GPUs, is not on in Docker {docker.version}",
-            'Write {"features": {"cdi": true}} to /etc/docker/daemon.json and restart Docker (25 or newer)',
-        )
-    elif wish.gpus and reachable and not any(spec.kind == NVIDIA_GPU for spec in seen.evidence.specs) and not found:
-        yield error(
-            "cdi_spec_missing",
-            "No CDI specification has GPUs",
-            f"Install NVIDIA's container toolkit, and nvidia-ctk cdi generate --output={files.SPEC}",
-        )
+    for problem in runtime_problems(seen.runtime, seen.gpus, for_gpus=wish.gpus):
+        if problem.code in (*_NEEDED, *(_NEEDED_FOR_GPUS if wish.gpus else ())):
+            yield replace(problem, severity=Severity.ERROR)

@@ -15,29 +15,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.baremetal.llm.plugins.module_utils._cdi_spec import NVIDIA_GPU, CdiSpec
+from ansible_collections.baremetal.llm.plugins.module_utils._cdi_spec import NVIDIA_GPU, CdiSpec, generate
+from ansible_collections.baremetal.llm.plugins.module_utils._docker_versions import CDI_SINCE, OLDEST_COMPOSE, dotted, numbers
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, warning
 
 INFO = ("docker", "info", "--format", "{{json .}}")
 PODMAN_VERSION = ("podman", "--version")
 TOOLKIT_VERSION = ("nvidia-ctk", "--version")
 
-CDI_SINCE = (25,)
-"""Docker Engine can inject CDI devices from here on, if features.cdi is true,"""
-CDI_DEFAULT_SINCE = (28, 2)
-"""and from here on without that. Engines before it start containers after a boot before they know CDI, so that these stay down."""
-COMPOSE_CDI_SINCE = (2, 30)
-"""Compose takes CDI devices in `devices:` from here on; before, only as reservations with the driver cdi."""
-
-ROLE = "Run site.yml: the role container_runtime does it"
+_BY_ROLE = "as the role container_runtime does"
 _LEGACY = "nvidia"
 _SHIMS = ("io.containerd.",)
-
-
-def version_numbers(version: str) -> tuple[int, ...]:
-    """`26.1.5+dfsg1` → (26, 1, 5); of something without numbers, nothing."""
-    match = re.match(r"v?(\d+(?:\.\d+)*)", version)
-    return tuple(map(int, match[1].split("."))) if match else ()
 
 
 @dataclass(frozen=True)
@@ -93,7 +81,7 @@ def _with_server(client: Docker, server: str, data: Mapping[str, Any]) -> Docker
         live_restore=bool(data.get("LiveRestoreEnabled")),
         swarm=(data.get("Swarm") or {}).get("LocalNodeState", "inactive") not in ("", "inactive"),
         running_containers=int(data.get("ContainersRunning") or 0),
-        cdi_directories=tuple(directories or ()) if version_numbers(server) >= CDI_SINCE else None,
+        cdi_directories=tuple(directories or ()) if numbers(server) >= CDI_SINCE else None,
     )
 
 
@@ -103,7 +91,7 @@ def parse_engine_version(text: str) -> str | None:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class Runtime:
     """What was found on the host."""
 
     docker: Docker | None = None
@@ -116,29 +104,25 @@ class Evidence:
     gone: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """By specification, what it names and the host does not have."""
 
-
-@dataclass(frozen=True)
-class Runtime:
-    evidence: Evidence
-
     @property
     def cdi(self) -> bool | None:
-        docker = self.evidence.docker
-        return None if docker is None or docker.cdi_directories is None else bool(docker.cdi_directories)
+        """Whether it is on; None where the engine has none or does not answer."""
+        directories = self.docker.cdi_directories if self.docker else None
+        return None if directories is None else bool(directories)
 
     @property
     def gpu_specs(self) -> list[CdiSpec]:
-        return [spec for spec in self.evidence.specs if spec.kind == NVIDIA_GPU]
+        return [spec for spec in self.specs if spec.kind == NVIDIA_GPU]
 
     def as_dict(self) -> dict[str, object]:
-        docker, podman = self.evidence.docker, self.evidence.podman_version
+        docker, podman = self.docker, self.podman_version
         engines = {"docker": docker.client_version if docker else None, "podman": podman}
         versions = [spec.driver_version for spec in self.gpu_specs if spec.driver_version]
         return {
             "engines": {name: version for name, version in engines.items() if version},
             "engine": "docker" if docker else "podman" if podman else None,
             "version": docker.version if docker else podman,
-            "running": self.evidence.daemon_running,
+            "running": self.daemon_running,
             "reachable": docker is not None and docker.server_version is not None,
             "compose_version": docker.compose_version if docker else None,
             "cgroup_driver": docker.cgroup_driver if docker else None,
@@ -147,9 +131,9 @@ class Runtime:
             "runtimes": list(docker.runtimes) if docker else [],
             "live_restore": docker.live_restore if docker else False,
             "cdi": self.cdi,
-            "cdi_devices": sorted({name for spec in self.evidence.specs for name in spec.names}),
+            "cdi_devices": sorted({name for spec in self.specs for name in spec.names}),
             "cdi_driver_version": versions[-1] if versions else None,
-            "toolkit_version": self.evidence.toolkit_version,
+            "toolkit_version": self.toolkit_version,
         }
 
 
@@ -158,44 +142,59 @@ class Runtime:
 
 @dataclass(frozen=True)
 class Gpus:
-    """What the driver shows, for the comparison with CDI; ``uuids`` is empty where no driver runs."""
+    """What the driver shows, for the comparison with CDI; ``uuids`` is empty where no driver runs, or does not know all of them yet."""
 
     uuids: Sequence[str] = ()
     loaded_version: str | None = None
 
+    @classmethod
+    def shown(cls, uuids: Sequence[str | None], loaded_version: str | None) -> Gpus:
+        known = [uuid for uuid in uuids if uuid]
+        return cls(known if len(known) == len(uuids) else (), loaded_version)
 
-def runtime_problems(runtime: Runtime, gpus: Gpus) -> list[Problem]:
-    """Warnings: whether they matter depends on what the services of the host need."""
-    docker = runtime.evidence.docker
+
+def runtime_problems(runtime: Runtime, gpus: Gpus, *, for_gpus: bool = False) -> list[Problem]:
+    """Warnings: whether they matter depends on what the services of the host need.
+
+    ``for_gpus`` is whether containers need GPUs; a host with NVIDIA's toolkit has it for them.
+    """
+    docker = runtime.docker
     if docker is None:
         return []
-    return [*_engine(docker, runtime), *_legacy_hook(docker, runtime), *_specs(runtime, gpus)]
+    for_gpus = for_gpus or runtime.toolkit_version is not None
+    return [*_engine(docker, runtime, for_gpus), *_legacy_hook(docker, runtime), *_specs(runtime, gpus, for_gpus)]
 
 
-def _engine(docker: Docker, runtime: Runtime) -> Iterator[Problem]:
+def _engine(docker: Docker, runtime: Runtime, for_gpus: bool) -> Iterator[Problem]:
     if docker.server_version is None:
         yield warning(
             "container_runtime_unreachable",
             f"Docker {docker.client_version} is installed and its engine can't be asked: {docker.error}",
             "Start it (systemctl start docker; journalctl -u docker says why it ended), or look as root",
         )
-    if docker.compose_version is None or version_numbers(docker.compose_version) < (2,):
+    if docker.compose_version is None or numbers(docker.compose_version) < (2,):
         yield warning(
             "compose_missing",
             f"Docker {docker.client_version} is installed without Compose v2, the plugin `docker compose`",
-            f"{ROLE}, or install it: docker-compose of Debian 13, docker-compose-v2 of Ubuntu, docker-compose-plugin of Docker",
+            f"Install it, {_BY_ROLE}: docker-compose of Debian 13, docker-compose-v2 of Ubuntu, docker-compose-plugin of Docker",
         )
-    if runtime.evidence.toolkit_version and docker.server_version and not runtime.cdi:
-        since = ".".join(map(str, CDI_SINCE))
-        unsupported = runtime.cdi is None
+    elif numbers(docker.compose_version) < OLDEST_COMPOSE:
         yield warning(
-            "cdi_unsupported" if unsupported else "cdi_disabled",
-            f"Docker {docker.server_version} has no CDI, by which containers keep their GPUs; it came with {since}"
-            if unsupported
-            else f"CDI, by which containers keep their GPUs, is off in Docker {docker.server_version}",
-            "Use an engine that has it: container_runtime_source: docker"
-            if unsupported
-            else f"{ROLE} (features.cdi in /etc/docker/daemon.json)",
+            "compose_too_old",
+            f"Compose {docker.compose_version} is installed, and manager: compose needs {dotted(OLDEST_COMPOSE)} or newer",
+            "Upgrade Docker's Compose plugin",
+        )
+    if for_gpus and docker.server_version and runtime.cdi is None:
+        yield warning(
+            "cdi_unsupported",
+            f"Docker {docker.server_version} has no CDI, by which containers keep their GPUs; it came with {dotted(CDI_SINCE)}",
+            "Use an engine that has it: container_runtime_source: docker",
+        )
+    elif for_gpus and docker.server_version and not runtime.cdi:
+        yield warning(
+            "cdi_disabled",
+            f"CDI, by which containers keep their GPUs, is off in Docker {docker.server_version}",
+            f'Write {{"features": {{"cdi": true}}}} to /etc/docker/daemon.json and restart Docker, {_BY_ROLE}',
         )
 
 
@@ -210,28 +209,26 @@ def _legacy_hook(docker: Docker, runtime: Runtime) -> Iterator[Problem]:
         )
 
 
-def _specs(runtime: Runtime, gpus: Gpus) -> Iterator[Problem]:
-    evidence = runtime.evidence
-    for path, reason in evidence.unreadable.items():
+def _specs(runtime: Runtime, gpus: Gpus, for_gpus: bool) -> Iterator[Problem]:
+    for path, reason in runtime.unreadable.items():
         yield warning("cdi_spec_unreadable", f"The CDI specification {path} can't be read: {reason}", "Write it anew, or remove it")
-    if not runtime.gpu_specs:
-        if evidence.toolkit_version and gpus.uuids:
-            yield warning(
-                "cdi_spec_missing",
-                f"No CDI specification has GPUs, and {len(gpus.uuids)} are there",
-                f"{ROLE}, or nvidia-ctk cdi generate --output=/var/run/cdi/nvidia.yaml",
-            )
-        return
-    for spec in runtime.gpu_specs:
-        if reasons := list(_outdated(spec, gpus, evidence.gone.get(spec.path, ()))):
-            yield warning(
-                "cdi_spec_stale",
-                f"The CDI specification {spec.path} is out of date: {'; '.join(reasons)}",
-                f"{ROLE}, or nvidia-ctk cdi generate --output={spec.path}; then restart the containers that have their GPUs by it",
-            )
+    if for_gpus and gpus.loaded_version and not runtime.gpu_specs:
+        yield warning("cdi_spec_missing", "No CDI specification has GPUs", f"Write one with {generate()}, {_BY_ROLE}")
+    for path, reasons in outdated(runtime, gpus).items():
+        yield warning(
+            "cdi_spec_stale",
+            f"The CDI specification {path} is out of date: {'; '.join(reasons)}",
+            f"Write it anew with {generate(path)}, {_BY_ROLE}, then restart the containers that have their GPUs by it",
+        )
 
 
-def _outdated(spec: CdiSpec, gpus: Gpus, gone: Sequence[str]) -> Iterator[str]:
+def outdated(runtime: Runtime, gpus: Gpus) -> dict[str, list[str]]:
+    """Which specifications of GPUs do not fit the host any more, and why."""
+    found = {spec.path: list(_differences(spec, gpus, runtime.gone.get(spec.path, ()))) for spec in runtime.gpu_specs}
+    return {path: differences for path, differences in found.items() if differences}
+
+
+def _differences(spec: CdiSpec, gpus: Gpus, gone: Sequence[str]) -> Iterator[str]:
     if gpus.loaded_version and spec.driver_version and spec.driver_version != gpus.loaded_version:
         yield f"it is of driver {spec.driver_version}, and {gpus.loaded_version} runs"
     if gone:

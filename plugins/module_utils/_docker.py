@@ -10,7 +10,6 @@ Note: this module_util is private and not part of the collection's public interf
 from __future__ import annotations
 
 import json
-import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from typing import Any
 
 from ansible_collections.baremetal.llm.plugins.module_utils._command import COMMAND_NOT_FOUND, Completed, check, run
 from ansible_collections.baremetal.llm.plugins.module_utils._compose_file import FILE, KEY_FILE
+from ansible_collections.baremetal.llm.plugins.module_utils._docker_versions import OLDEST_COMPOSE, dotted, numbers
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._files import write_atomic
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, error
@@ -27,8 +27,6 @@ _TIMEOUT = 60.0  # seconds; Docker answers in a fraction of one unless it hangs
 _STOP_TIMEOUT = 300.0  # seconds; an engine may use its stop_grace_period
 _PULL_TIMEOUT = 4 * 3600.0  # seconds; images of vLLM have 10 GB and more
 
-OLDEST_COMPOSE = (2, 18)
-"""What community.docker takes."""
 _ROLE = "the role container_runtime installs it, as playbooks/site.yml does before the services"
 
 
@@ -91,7 +89,7 @@ class Docker:
             message = "manager: compose needs Compose v2, and `docker compose version` fails"
             return error("compose_missing", message, f"Install Docker's Compose plugin; {_ROLE}")
         if version < OLDEST_COMPOSE:
-            message = f"manager: compose needs Compose {_dotted(OLDEST_COMPOSE)} or newer, and this host has {_dotted(version)}"
+            message = f"manager: compose needs Compose {dotted(OLDEST_COMPOSE)} or newer, and this host has {dotted(version)}"
             return error("compose_too_old", message, f"Upgrade Docker's Compose plugin; {_ROLE}")
         return None
 
@@ -99,8 +97,7 @@ class Docker:
         """None where there is no Compose v2."""
         if self._compose is None:
             answer = self._run("compose", "version", "--short")
-            found = re.match(r"v?(\d+)\.(\d+)(?:\.(\d+))?", answer.stdout.strip()) if answer.rc == 0 else None
-            self._compose = tuple(int(part) for part in found.groups() if part) if found else None
+            self._compose = (numbers(answer.stdout.strip()) or None) if answer.rc == 0 else None
         return self._compose
 
     def image(self, name: str) -> ImageFacts | None:
@@ -211,7 +208,3 @@ class Docker:
 def _last_line(answer: Completed) -> str:
     lines = (answer.stderr.strip() or answer.stdout.strip()).splitlines()
     return lines[-1].strip() if lines else f"it said nothing (rc {answer.rc})"
-
-
-def _dotted(version: Sequence[int]) -> str:
-    return ".".join(map(str, version))

@@ -13,7 +13,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.baremetal.llm.plugins.module_utils._container_runtime import CDI_DEFAULT_SINCE, version_numbers
+from ansible_collections.baremetal.llm.plugins.module_utils._docker_versions import CDI_DEFAULT_SINCE, numbers
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 
 PATH = "/etc/docker/daemon.json"
@@ -59,7 +59,7 @@ def wanted_config(
         result = merged(result, {"live-restore": live_restore})
     features = config.get("features")
     forbidden = isinstance(features, Mapping) and features.get("cdi") is False
-    if cdi and (forbidden or version_numbers(engine_version) < CDI_DEFAULT_SINCE):
+    if cdi and (forbidden or numbers(engine_version) < CDI_DEFAULT_SINCE):
         result = merged(result, {"features": {"cdi": True}})
     return merged(result, extra)
 

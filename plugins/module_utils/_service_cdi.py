@@ -11,19 +11,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 from ansible_collections.baremetal.llm.plugins.module_utils._cdi_spec import (
     DIRECTORIES,
     NVIDIA_GPU,
-    SUFFIXES,
     CdiSpec,
-    CdiUnreadableError,
     device_paths,
-    parse_spec,
+    generate,
+    read_specs,
 )
 from ansible_collections.baremetal.llm.plugins.module_utils._compose_file import CdiAccess
-from ansible_collections.baremetal.llm.plugins.module_utils._files import read_text_or_none
 from ansible_collections.baremetal.llm.plugins.module_utils._gpu_access import GpuAccess
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, Severity
 from ansible_collections.baremetal.llm.plugins.module_utils._service_gpus import Device
@@ -32,12 +29,12 @@ from ansible_collections.baremetal.llm.plugins.module_utils._service_gpus import
 class CdiHost:
     """The CDI specifications of this host."""
 
-    def __init__(self, directories: Iterable[str | Path] = DIRECTORIES) -> None:
-        self._directories = tuple(map(Path, directories))
+    def __init__(self, directories: Iterable[str] = DIRECTORIES) -> None:
+        self._directories = tuple(directories)
 
     def access(self, gpus: GpuAccess) -> CdiAccess:
         """By UUID where the specification has UUIDs; so a card that changes its slot is no other one's."""
-        specs = self._specifications()
+        specs = read_specs(self._directories)[0]
         listed = _names(specs)
         names = tuple(f"{NVIDIA_GPU}={named(device, listed) or device.uuid or device.index}" for device in gpus.devices)
         # Without their numbers, which may be others at the next boot: Docker looks them up anew at each start.
@@ -45,27 +42,17 @@ class CdiHost:
         return CdiAccess(names, hashlib.sha256("\n".join(paths).encode()).hexdigest())
 
     def problems(self, gpus: GpuAccess, severity: Severity) -> Iterator[Problem]:
-        listed = _names(self._specifications())
+        listed = _names(read_specs(self._directories)[0])
         missing = [device for device in gpus.devices if named(device, listed) is None]
         if missing:
-            place = " or ".join(map(str, self._directories))
+            place = " or ".join(self._directories)
             there = f"it lists {', '.join(listed)}" if listed else f"there is none for {NVIDIA_GPU} in {place}"
             yield Problem(
                 "cdi_device_missing",
                 severity,
                 f"gpus: the CDI specification, by which Docker gives devices to containers, has no {', '.join(map(str, missing))}; {there}",
-                "Write it anew with `nvidia-ctk cdi generate --output=/var/run/cdi/nvidia.yaml`, as the role container_runtime does",
+                f"Write it anew with `{generate()}`, as the role container_runtime does",
             )
-
-    def _specifications(self) -> list[CdiSpec]:
-        found = []
-        for path in (path for directory in self._directories for path in sorted(directory.glob("*"))):
-            text = read_text_or_none(path) if path.suffix in SUFFIXES else None
-            try:
-                found += [parse_spec(str(path), text)] if text else []
-            except CdiUnreadableError:
-                continue  # gpu_info tells of it
-        return found
 
 
 def named(device: Device, listed: Iterable[str]) -> str | None:

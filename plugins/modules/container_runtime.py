@@ -120,7 +120,7 @@ problems:
     - What is wrong. With errors, the module fails before it changes anything. The C(code) of each stays the same for good.
     - "Errors: V(distribution_without_runtime), V(other_engine) (Docker is installed from somewhere else), V(restart_stops_services),
       V(swarm), and after the change, or with O(source=existing), V(no_container_runtime), V(container_runtime_unreachable),
-      V(compose_missing), V(cdi_unsupported), V(cdi_disabled), V(cdi_spec_missing), V(cdi_spec_stale)."
+      V(compose_missing), V(compose_too_old), V(cdi_unsupported), V(cdi_disabled), V(cdi_spec_missing), V(cdi_spec_stale)."
     - "Warnings: V(stopped) (containers that a restart of Docker stopped)."
   type: list
   elements: dict
@@ -161,16 +161,9 @@ def result_of(outcome: Outcome) -> dict[str, t.Any]:
         "restarted": outcome.restarted,
         "container_runtime": outcome.runtime.as_dict(),
         "problems": [problem.as_dict() for problem in outcome.problems],
-        "diff": [
-            {"before_header": change.path, "after_header": change.path, "before": _shown(change.before), "after": _shown(change.after)}
-            for change in outcome.files
-        ],
+        # daemon.json may name a proxy with its password.
+        "diff": [{side: without_credentials(text) for side, text in change.diff().items()} for change in outcome.files],
     }
-
-
-def _shown(text: str) -> str:
-    """daemon.json may name a proxy with its password."""
-    return without_credentials(text)
 
 
 def main() -> t.NoReturn:

@@ -260,9 +260,9 @@ problems:
       V(nvidia_smi_failed)."
     - "Warnings: V(no_gpu), V(unknown_gpu) (its compute capability is not known), V(gpu_passed_through), V(no_nvidia_smi),
       V(mig_without_devices), V(reboot_required)."
-    - "Warnings about Docker, where it is installed: V(container_runtime_unreachable), V(compose_missing), V(cdi_unsupported),
-      V(cdi_disabled), V(legacy_gpu_hook) (containers lose their GPUs at a C(systemctl daemon-reload)), V(cdi_spec_missing),
-      V(cdi_spec_stale) (another driver runs, other GPUs are there, or files are gone), V(cdi_spec_unreadable)."
+    - "Warnings about Docker, where it is installed: V(container_runtime_unreachable), V(compose_missing), V(compose_too_old),
+      V(cdi_unsupported), V(cdi_disabled), V(legacy_gpu_hook) (containers lose their GPUs at a C(systemctl daemon-reload)),
+      V(cdi_spec_missing), V(cdi_spec_stale) (another driver runs, other GPUs are there, or files are gone), V(cdi_spec_unreadable)."
   type: list
   elements: dict
   returned: success
@@ -294,7 +294,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.baremetal.llm.plugins.module_utils._container_host import ContainerHost
-from ansible_collections.baremetal.llm.plugins.module_utils._container_runtime import Gpus, Runtime, runtime_problems
+from ansible_collections.baremetal.llm.plugins.module_utils._container_runtime import Gpus, runtime_problems
 from ansible_collections.baremetal.llm.plugins.module_utils._nvidia_driver import survey
 from ansible_collections.baremetal.llm.plugins.module_utils._nvidia_host import NvidiaHost
 
@@ -309,15 +309,15 @@ def main() -> t.NoReturn:
     )
     host = NvidiaHost(timeout=module.params["timeout"])
     found = survey(host.evidence())
-    runtime = Runtime(ContainerHost().evidence())
-    shown = [gpu.uuid for gpu in found.gpus if gpu.uuid and gpu.index is not None]
+    runtime = ContainerHost().runtime()
+    shown = Gpus.shown([gpu.uuid for gpu in found.gpus if gpu.index is not None], found.driver.loaded_version)
     module.exit_json(
         changed=False,
         gpus=[gpu.as_dict() for gpu in found.gpus],
         driver=found.driver.as_dict(),
         cuda_toolkits=[toolkit._asdict() for toolkit in host.toolkits(module.params["toolkit_prefixes"])],
         container_runtime=runtime.as_dict(),
-        problems=[problem.as_dict() for problem in (*found.problems, *runtime_problems(runtime, Gpus(shown, found.driver.loaded_version)))],
+        problems=[problem.as_dict() for problem in (*found.problems, *runtime_problems(runtime, shown))],
     )
 
 

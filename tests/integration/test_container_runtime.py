@@ -279,7 +279,7 @@ def test_an_existing_runtime_is_left_alone() -> None:
         assert (run.rc, run.changed) == (0, []), run.output
         lacking = play(host, container_runtime_source="existing")
         assert lacking.rc != 0
-        assert "CDI, by which containers get their GPUs, is not on in Docker 26" in lacking.failure
+        assert "CDI, by which containers keep their GPUs, is off in Docker 26" in lacking.failure
         other = play(host, container_runtime_source="docker")
         assert other.rc != 0
         assert "docker.io 26" in other.failure and "container_runtime_source: distribution to keep it" in other.failure

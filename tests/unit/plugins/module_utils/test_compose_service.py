@@ -69,7 +69,7 @@ class ComposeHost(ServiceHost):
     def run(self, service: dict[str, Any] | None = None, *, check: bool = False, **parameters: Any) -> Outcome:
         request = self.request(service, base_image=BASE, **parameters)
         docker = self.engine.docker()
-        manager = manager_of(request, self.systemd, docker, CdiHost([self.cdi]), predict=check)
+        manager = manager_of(request, self.systemd, docker, CdiHost([str(self.cdi)]), predict=check)
         gpus = GpuHost(self.gpus.host())
         return ServiceChange(manager, lambda wanted: engine_of(wanted, request, docker), gpus, request, check_mode=check).run()
 

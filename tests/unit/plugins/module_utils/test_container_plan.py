@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.baremetal.llm.plugins.module_utils import _container_host_files as files
 from ansible_collections.baremetal.llm.plugins.module_utils import _docker_daemon as daemon
-from ansible_collections.baremetal.llm.plugins.module_utils._cdi_spec import parse_spec
+from ansible_collections.baremetal.llm.plugins.module_utils._cdi_spec import SPEC, parse_spec
 from ansible_collections.baremetal.llm.plugins.module_utils._container_plan import (
     TOOLKIT,
     Distribution,
@@ -26,10 +26,10 @@ from ansible_collections.baremetal.llm.plugins.module_utils._container_plan impo
     plan,
     upstream,
 )
-from ansible_collections.baremetal.llm.plugins.module_utils._container_runtime import Docker, Evidence, Gpus
+from ansible_collections.baremetal.llm.plugins.module_utils._container_runtime import Docker, Gpus, Runtime
 from ansible_collections.baremetal.llm.plugins.module_utils._container_system import parse_properties, parse_timestamp
 
-SPEC = parse_spec(files.SPEC, (Path(__file__).parents[1] / "fixtures/docker/nvidia_cdi.txt").read_text("utf-8"))
+FOUND = parse_spec(SPEC, (Path(__file__).parents[1] / "fixtures/docker/nvidia_cdi.txt").read_text("utf-8"))
 UUIDS = ("GPU-b4109f2f-acfc-5ddb-a583-803ae341142b", "GPU-be30a874-0a4f-5592-b6f0-6cfeb29372f5")
 GPUS = Gpus(UUIDS, "580.126.09")
 DEBIAN = Distribution("debian", "13", "Debian GNU/Linux 13 (trixie)")
@@ -42,7 +42,7 @@ WISH = Wish(gpus=True)
 PINS = {"1.20.1*": TOOLKIT}
 DONE = Seen(
     DEBIAN,
-    Evidence(docker=ENGINE, daemon_running=True, toolkit_version="1.20.1", specs=(SPEC,)),
+    Runtime(docker=ENGINE, daemon_running=True, toolkit_version="1.20.1", specs=(FOUND,)),
     GPUS,
     {**PACKAGES, **dict.fromkeys(TOOLKIT, "1.20.1-1")},
     {
@@ -71,7 +71,7 @@ def test_everything_is_to_be_done_on_a_bare_host() -> None:
     found = plan(WISH, BARE)
     assert found.installs == ("docker.io", "docker-cli", "apparmor", "docker-compose", *TOOLKIT)
     assert [change.path for change in found.files] == [files.DROP_IN, files.UNIT, files.SCRIPT]
-    assert (found.link, found.start, found.restart, found.specs, found.problems) == (True, True, (), (), ())
+    assert (found.link, found.enable, found.start, found.restart, found.specs, found.problems) == (True, True, True, (), (), ())
     assert found.daemon is not None and '"cdi": true' in found.daemon.after
 
 
@@ -94,7 +94,7 @@ def test_without_gpus_nothing_of_nvidia_is_wanted() -> None:
         ({"packages": {k: v for k, v in DONE.packages.items() if k != "libnvidia-container1"}}, [f"install {name}=1.20.1*" for name in TOOLKIT]),
         ({"packages": {**DONE.packages, "libnvidia-container1": "1.20.2-1"}}, [f"install {name}=1.20.1*" for name in TOOLKIT]),
         ({"linked": False}, [f"enable {files.UNIT_NAME}"]),
-        ({"service": Service(active=True)}, ["start docker"]),
+        ({"service": Service(active=True)}, ["enable docker"]),
         ({"service": Service(True, True, unread=True)}, ["have systemd read docker.service"]),
         ({"service": Service(enabled=True, outdated=(daemon.PATH,))}, ["start docker"]),
         ({"service": Service(True, True, ("/etc/default/docker",))}, ["restart docker, which was started before /etc/default/docker changed"]),
@@ -103,11 +103,11 @@ def test_without_gpus_nothing_of_nvidia_is_wanted() -> None:
             f"write {daemon.PATH}",
             f"restart docker, which was started before {daemon.PATH} changed",
         ]),
-        ({"evidence": dataclasses.replace(DONE.evidence, specs=())}, [f"write {files.SPEC}"]),
-        ({"gpus": Gpus(UUIDS, "590.48.01")}, [f"write {files.SPEC}"]),
+        ({"runtime": dataclasses.replace(DONE.runtime, specs=())}, [f"write {SPEC}"]),
+        ({"gpus": Gpus(UUIDS, "590.48.01")}, [f"write {SPEC}"]),
         ({"gpus": Gpus()}, []),
         (
-            {"evidence": dataclasses.replace(DONE.evidence, specs=(dataclasses.replace(SPEC, path="/etc/cdi/nvidia.yaml", driver_version="1.2"), SPEC))},
+            {"runtime": dataclasses.replace(DONE.runtime, specs=(dataclasses.replace(FOUND, path="/etc/cdi/nvidia.yaml", driver_version="1.2"), FOUND))},
             ["write /etc/cdi/nvidia.yaml"],
         ),
     ],
@@ -154,7 +154,7 @@ OUTDATED = Service(True, True, (daemon.PATH,))
 
 
 def with_docker(docker: Docker, **changes: t.Any) -> Seen:
-    return dataclasses.replace(DONE, evidence=dataclasses.replace(DONE.evidence, docker=docker), **changes)
+    return dataclasses.replace(DONE, runtime=dataclasses.replace(DONE.runtime, docker=docker), **changes)
 
 
 @pytest.mark.parametrize(
@@ -207,10 +207,17 @@ EXISTING = Wish(source="existing", gpus=True)
         (EXISTING, BARE, ["no_container_runtime"]),
         (EXISTING, with_docker(Docker("26.1", "2.26", error="no")), ["container_runtime_unreachable"]),
         (EXISTING, with_docker(dataclasses.replace(ENGINE, compose_version=None)), ["compose_missing"]),
+        (EXISTING, with_docker(dataclasses.replace(ENGINE, compose_version="2.17.3")), ["compose_too_old"]),
         (EXISTING, with_docker(dataclasses.replace(ENGINE, cdi_directories=())), ["cdi_disabled"]),
         (EXISTING, with_docker(dataclasses.replace(ENGINE, cdi_directories=None)), ["cdi_unsupported"]),
-        (EXISTING, dataclasses.replace(DONE, evidence=Evidence(docker=dataclasses.replace(ENGINE, cdi_directories=()))), ["cdi_disabled"]),
-        (EXISTING, dataclasses.replace(DONE, evidence=Evidence(docker=ENGINE)), ["cdi_spec_missing"]),
+        (
+            EXISTING,
+            dataclasses.replace(DONE, runtime=Runtime(docker=dataclasses.replace(ENGINE, cdi_directories=()))),
+            ["cdi_disabled", "cdi_spec_missing"],
+        ),
+        (EXISTING, dataclasses.replace(DONE, runtime=Runtime(docker=ENGINE)), ["cdi_spec_missing"]),
+        # Where the driver is still to come, so is what is written of it.
+        (EXISTING, dataclasses.replace(DONE, runtime=Runtime(docker=ENGINE), gpus=Gpus()), []),
         (EXISTING, dataclasses.replace(DONE, gpus=Gpus(UUIDS, "590.48.01")), ["cdi_spec_stale"]),
         (Wish(source="existing"), with_docker(dataclasses.replace(ENGINE, cdi_directories=())), []),
     ],
@@ -267,7 +274,7 @@ def test_docker_is_not_ordered_behind_nvidias_unit() -> None:
     """Some of its versions come after multi-user.target, which waits for Docker."""
     texts = files.texts(PINS, gpus=True)
     assert not any("nvidia-cdi-refresh" in text for text in texts.values())
-    assert f"cdi generate --output={files.SPEC}" in texts[files.DROP_IN]
+    assert f"cdi generate --output={SPEC}" in texts[files.DROP_IN]
     assert texts[files.PIN].splitlines()[1:3] == [f"Package: {' '.join(TOOLKIT)}", "Pin: version 1.20.1*"]
 
 

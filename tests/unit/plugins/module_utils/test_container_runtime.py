@@ -15,13 +15,12 @@ from ansible_collections.baremetal.llm.plugins.module_utils._cdi_spec import Cdi
 from ansible_collections.baremetal.llm.plugins.module_utils._container_host import ContainerHost
 from ansible_collections.baremetal.llm.plugins.module_utils._container_runtime import (
     Docker,
-    Evidence,
     Gpus,
     Runtime,
     parse_info,
     runtime_problems,
-    version_numbers,
 )
+from ansible_collections.baremetal.llm.plugins.module_utils._docker_versions import numbers
 
 FIXTURES = Path(__file__).parents[1] / "fixtures/docker"
 RUNS = (FIXTURES / "info_26_1_cdi.json").read_text("utf-8")
@@ -38,10 +37,10 @@ def changed(**keys: t.Any) -> str:
 
 
 @pytest.mark.parametrize(
-    ("version", "numbers"), [("26.1.5+dfsg1", (26, 1, 5)), ("2.26.1-4", (2, 26, 1)), ("v2.17.2", (2, 17, 2)), ("dev", ()), ("", ())]
+    ("version", "expected"), [("26.1.5+dfsg1", (26, 1, 5)), ("2.26.1-4", (2, 26, 1)), ("v2.17.2", (2, 17, 2)), ("dev", ()), ("", ())]
 )
-def test_versions(version: str, numbers: tuple[int, ...]) -> None:
-    assert version_numbers(version) == numbers
+def test_versions(version: str, expected: tuple[int, ...]) -> None:
+    assert numbers(version) == expected
 
 
 @pytest.mark.parametrize(
@@ -97,8 +96,8 @@ def spec(text: str = SPEC, path: str = "/var/run/cdi/nvidia.yaml") -> CdiSpec:
 
 
 def problems(info: str = RUNS, gpus: Gpus = GPUS, **evidence: t.Any) -> dict[str, str]:
-    found = Evidence(docker=parse_info(info), **{"toolkit_version": "1.20.1", "specs": (spec(),), **evidence})
-    reported = runtime_problems(Runtime(found), gpus)
+    found = Runtime(docker=parse_info(info), **{"toolkit_version": "1.20.1", "specs": (spec(),), **evidence})
+    reported = runtime_problems(found, gpus)
     assert {problem.severity.value for problem in reported} <= {"warning"}
     return {problem.code: problem.message for problem in reported}
 
@@ -120,6 +119,7 @@ NVIDIA_RUNTIME = {"Runtimes": {"nvidia": {"path": "nvidia-container-runtime"}, "
         ({**NVIDIA_RUNTIME, "DefaultRuntime": "nvidia", "CgroupDriver": "cgroupfs"}, {}, []),
         ({"ClientInfo": {"Version": "20.10.24", "Plugins": []}}, {}, ["compose_missing"]),
         ({"ClientInfo": {"Version": "20.10.24", "Plugins": None}}, {}, ["compose_missing"]),
+        ({"ClientInfo": {"Version": "20.10.24", "Plugins": [{"Name": "compose", "Version": "v2.17.3"}]}}, {}, ["compose_too_old"]),
         ({}, {"specs": ()}, ["cdi_spec_missing"]),
         ({}, {"unreadable": {"/etc/cdi/x.yaml": "it has no kind"}}, ["cdi_spec_unreadable"]),
         ({}, {"gone": {"/var/run/cdi/nvidia.yaml": ("/dev/nvidia1",)}}, ["cdi_spec_stale"]),
@@ -150,6 +150,18 @@ def test_without_a_driver_nothing_is_compared() -> None:
     assert problems(gpus=Gpus()) == {}
 
 
+def test_while_the_driver_does_not_know_all_uuids_none_is_compared() -> None:
+    """It learns that of a GPU when the GPU is used for the first time after a boot."""
+    assert problems(gpus=Gpus.shown([UUIDS[0], None], "580.126.09")) == {}
+    assert "cdi_spec_stale" in problems(gpus=Gpus.shown([UUIDS[0]], "580.126.09"))
+
+
+def test_where_containers_need_gpus_it_counts_although_there_is_no_toolkit() -> None:
+    off = Runtime(docker=parse_info(changed(CDISpecDirs=[])))
+    assert runtime_problems(off, GPUS) == []
+    assert [problem.code for problem in runtime_problems(off, GPUS, for_gpus=True)] == ["cdi_disabled", "cdi_spec_missing"]
+
+
 def test_an_engine_that_does_not_answer() -> None:
     said = problems(OFF, specs=(), toolkit_version=None)
     assert list(said) == ["container_runtime_unreachable"]
@@ -172,7 +184,7 @@ def program(root: Path, name: str, script: str) -> None:
 
 
 def look(root: Path) -> dict[str, t.Any]:
-    return Runtime(ContainerHost(root, path=f"{root}/bin:/usr/bin:/bin").evidence()).as_dict()
+    return ContainerHost(root, path=f"{root}/bin:/usr/bin:/bin").runtime().as_dict()
 
 
 def file(root: Path, path: str, text: str = "") -> None:
@@ -191,7 +203,8 @@ def test_a_host_with_everything(root: Path) -> None:
     program(root, "podman", "echo 'podman version 5.4.2'")
     program(root, "nvidia-ctk", "echo 'NVIDIA Container Toolkit CLI version 1.20.1'; echo 'commit: 0'")
     file(root, "/var/run/cdi/nvidia.yaml", SPEC)
-    file(root, "/var/run/cdi/.partial.yaml", "half")
+    file(root, "/var/run/cdi/.nvidia.yaml4711", "half")
+    file(root, "/etc/cdi/none.yml", "engines do not read it")
     file(root, "/etc/cdi/broken.json", "{")
     file(root, "/run/docker.pid", "4711")
     file(root, "/proc/4711/comm")
@@ -214,14 +227,14 @@ def test_a_host_with_everything(root: Path) -> None:
         "cdi_driver_version": "580.126.09",
         "toolkit_version": "1.20.1",
     }
-    found = ContainerHost(root, path=f"{root}/bin:/usr/bin:/bin").evidence()
+    found = ContainerHost(root, path=f"{root}/bin:/usr/bin:/bin").runtime()
     assert found.gone == {"/var/run/cdi/nvidia.yaml": ("/dev/nvidiactl",)}
     assert list(found.unreadable) == ["/etc/cdi/broken.json"]
 
 
 def test_an_engine_that_hangs_is_one_that_does_not_answer(root: Path) -> None:
     program(root, "docker", "echo 'it broke' >&2; exit 1")
-    found = ContainerHost(root, path=f"{root}/bin:/usr/bin:/bin").evidence()
+    found = ContainerHost(root, path=f"{root}/bin:/usr/bin:/bin").runtime()
     assert found.docker is not None and found.docker.error == "it broke"
 
 
