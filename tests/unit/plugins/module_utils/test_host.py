@@ -14,7 +14,12 @@ from ansible_collections.baremetal.llm.tests.unit.plugins.fake_root import put
 def test_what_is_not_there_is_nothing(tmp_path: Path) -> None:
     host = Host(tmp_path)
     put(tmp_path, "etc/a-directory/file")
-    assert (host.text("/etc/none"), host.text("etc/a-directory/file/none"), host.read("etc/none"), host.names("none")) == (None, None, "", [])
+    assert (host.text("/etc/none"), host.text("etc/a-directory/file/none"), host.read("etc/none"), host.names("none")) == (
+        None,
+        None,
+        "",
+        [],
+    )
 
 
 def test_what_cannot_be_read_is_only_nothing_where_nothing_depends_on_it(tmp_path: Path) -> None:
