@@ -17,7 +17,6 @@ from ansible_collections.baremetal.llm.plugins.module_utils import _container_ho
 from ansible_collections.baremetal.llm.plugins.module_utils._container_plan import (
     EXISTING,
     RESTART,
-    FileChange,
     Plan,
     Seen,
     Wish,
@@ -27,6 +26,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._container_plan impo
 from ansible_collections.baremetal.llm.plugins.module_utils._container_runtime import Runtime
 from ansible_collections.baremetal.llm.plugins.module_utils._container_system import ContainerSystem
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
+from ansible_collections.baremetal.llm.plugins.module_utils._files import FileChange
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, demand, warning
 
 # In which Docker reads its file again, and containers are started again after a restart.
@@ -103,7 +103,7 @@ class ContainerChange:
     def _apply(self, seen: Seen, wanted: Plan) -> tuple[bool, list[Problem]]:
         for change in wanted.files:
             if change.after:
-                self._host.write(change.path, change.after)
+                self._host.write(change.path, change.after, files.mode_of(change.path))
             else:
                 self._host.remove(change.path)
         if wanted.link:

@@ -9,13 +9,10 @@ Note: this module_util is private and not part of the collection's public interf
 
 from __future__ import annotations
 
-import os
-import shutil
-from pathlib import Path
+from collections.abc import Mapping
+from typing import ClassVar
 
 from ansible_collections.baremetal.llm.plugins.module_utils._cdi_spec import DIRECTORIES, CdiSpec, read_specs
-from ansible_collections.baremetal.llm.plugins.module_utils._command import Completed
-from ansible_collections.baremetal.llm.plugins.module_utils._command import run as run_program
 from ansible_collections.baremetal.llm.plugins.module_utils._container_runtime import (
     INFO,
     PODMAN_VERSION,
@@ -25,24 +22,17 @@ from ansible_collections.baremetal.llm.plugins.module_utils._container_runtime i
     parse_engine_version,
     parse_info,
 )
-
-_SYSTEM_PATH = ("/usr/sbin", "/sbin")
-_SECONDS = 10.0
-# The engine of this host, wherever the command line of this user usually goes.
-_LOCAL = {"DOCKER_HOST": "", "DOCKER_CONTEXT": "default"}
+from ansible_collections.baremetal.llm.plugins.module_utils._host import Host
 
 
-class ContainerHost:
-    """``root`` stands for /, ``path`` for PATH."""
-
-    def __init__(self, root: Path = Path("/"), path: str | None = None) -> None:
-        self.root = root
-        self._path = os.pathsep.join((os.environ.get("PATH", os.defpath), *_SYSTEM_PATH)) if path is None else path
+class ContainerHost(Host):
+    # The engine of this host, wherever the command line of this user usually goes.
+    environment: ClassVar[Mapping[str, str]] = {"DOCKER_HOST": "", "DOCKER_CONTEXT": "default"}
 
     def runtime(self) -> Runtime:
         """Where there is no Docker, nothing is run for it."""
         docker = self._docker()
-        specs, unreadable = read_specs((docker and docker.cdi_directories) or DIRECTORIES, self.root)
+        specs, unreadable = read_specs((docker and docker.cdi_directories) or DIRECTORIES, self._root)
         return Runtime(
             docker=docker,
             daemon_running=docker is not None and self._daemon_running(),
@@ -52,13 +42,6 @@ class ContainerHost:
             unreadable=unreadable,
             gone={spec.path: gone for spec in specs if (gone := self._gone(spec))},
         )
-
-    def program(self, name: str) -> str | None:
-        return shutil.which(name, path=self._path)
-
-    def run(self, *argv: str) -> Completed | None:
-        program = self.program(argv[0])
-        return run_program([program, *argv[1:]], env={"PATH": self._path, **_LOCAL}, timeout=_SECONDS) if program else None
 
     def _docker(self) -> Docker | None:
         asked = self.run(*INFO)
@@ -73,13 +56,7 @@ class ContainerHost:
 
     def _daemon_running(self) -> bool:
         pid = self.read("run/docker.pid").strip()
-        return pid.isdecimal() and (self.root / "proc" / pid).exists()
-
-    def read(self, path: str) -> str:
-        try:
-            return (self.root / path.lstrip("/")).read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            return ""
+        return pid.isdecimal() and self.place(f"proc/{pid}").exists()
 
     def _gone(self, spec: CdiSpec) -> tuple[str, ...]:
-        return tuple(path for path in spec.paths if not (self.root / path.lstrip("/")).exists())
+        return tuple(path for path in spec.paths if not self.place(path).exists())

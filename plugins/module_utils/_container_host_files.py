@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ansible_collections.baremetal.llm.plugins.module_utils._cdi_spec import SPEC
+from ansible_collections.baremetal.llm.plugins.module_utils._debian_packages import pin
 from ansible_collections.baremetal.llm.plugins.module_utils._gpu_access import MODPROBE
 
 TOOLKIT_PROGRAM = "/usr/bin/nvidia-ctk"
@@ -48,10 +49,7 @@ def texts(pins: Mapping[str, Sequence[str]], *, gpus: bool) -> dict[str, str]:
 
 
 def pin_text(pins: Mapping[str, Sequence[str]]) -> str:
-    """Of all versions there are, apt takes this one, up or down: that is what a priority of 1000 means."""
-    return "\n".join(
-        f"Explanation: {_BY}\nPackage: {' '.join(names)}\nPin: version {version}\nPin-Priority: 1000\n" for version, names in pins.items()
-    )
+    return "\n".join(pin(names, version, _BY) for version, names in pins.items())
 
 
 def _drop_in() -> str:

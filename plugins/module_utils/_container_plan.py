@@ -18,6 +18,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils import _container_ho
 from ansible_collections.baremetal.llm.plugins.module_utils import _docker_daemon as daemon
 from ansible_collections.baremetal.llm.plugins.module_utils._cdi_spec import SPEC
 from ansible_collections.baremetal.llm.plugins.module_utils._container_runtime import Gpus, Runtime, outdated, runtime_problems
+from ansible_collections.baremetal.llm.plugins.module_utils._files import FileChange
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, Severity, error
 
 DISTRIBUTION, DOCKER, EXISTING = "distribution", "docker", "existing"
@@ -90,12 +91,6 @@ class Seen:
     service: Service = field(default_factory=Service)
     containers: tuple[str, ...] = ()
     """The names of those that run."""
-
-
-class FileChange(NamedTuple):
-    path: str
-    before: str
-    after: str
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import os
 import re
 import tempfile
 from pathlib import Path
@@ -22,13 +21,13 @@ from ansible_collections.baremetal.llm.plugins.module_utils._command import Comp
 from ansible_collections.baremetal.llm.plugins.module_utils._container_host import ContainerHost
 from ansible_collections.baremetal.llm.plugins.module_utils._container_plan import Distribution, Seen, Service
 from ansible_collections.baremetal.llm.plugins.module_utils._container_runtime import Gpus
-from ansible_collections.baremetal.llm.plugins.module_utils._files import symlink_atomic, write_atomic
-from ansible_collections.baremetal.llm.plugins.module_utils._nvidia_driver import parse_proc_gpu, parse_proc_version
+from ansible_collections.baremetal.llm.plugins.module_utils._debian_packages import QUERY, installed
+from ansible_collections.baremetal.llm.plugins.module_utils._files import symlink_atomic
+from ansible_collections.baremetal.llm.plugins.module_utils._nvidia_host import loaded_module, proc_gpus
 
 # Docker's own unit has no limit: it may have many containers to start.
 _RESTART_SECONDS = 300.0
 _GENERATE_SECONDS = 120.0
-_PACKAGES = ("dpkg-query", "--show", "--showformat", "${db:Status-Status}\t${Package}\t${Version}\n")
 _SERVICE = "docker.service"
 _PROPERTIES = (
     "ActiveState",
@@ -66,8 +65,8 @@ class ContainerSystem(ContainerHost):
             runtime=runtime,
             gpus=self._gpus(),
             packages=self._packages(),
-            files={path: text for path in (*files.FILES, daemon.PATH) if (text := self._text(path)) is not None},
-            linked=(self.root / files.WANTS.lstrip("/")).is_symlink(),
+            files={path: text for path in (*files.FILES, daemon.PATH) if (text := self.text(path)) is not None},
+            linked=self.place(files.WANTS).is_symlink(),
             service=self._service(),
             containers=self.containers() if runtime.docker and runtime.docker.running_containers else (),
         )
@@ -79,20 +78,13 @@ class ContainerSystem(ContainerHost):
 
     # -- what is changed
 
-    def write(self, path: str, text: str) -> None:
-        target = self.root / path.lstrip("/")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(
-            target, text.encode(), target.stat().st_mode & 0o7777 if path == daemon.PATH and target.exists() else files.mode_of(path)
-        )
-
     def link(self) -> None:
-        target = self.root / files.WANTS.lstrip("/")
+        target = self.place(files.WANTS)
         target.parent.mkdir(parents=True, exist_ok=True)
         symlink_atomic(target, f"../{files.UNIT_NAME}")
 
     def remove(self, path: str) -> None:
-        target = self.root / path.lstrip("/")
+        target = self.place(path)
         target.unlink(missing_ok=True)
         if path != files.PIN:
             with contextlib.suppress(OSError):  # somebody else has a file there, too
@@ -109,7 +101,7 @@ class ContainerSystem(ContainerHost):
         return said and Completed(said.argv, said.rc, said.stdout, said.stderr.replace(str(trial), daemon.PATH))
 
     def generate(self, path: str) -> None:
-        target = self.root / path.lstrip("/")
+        target = self.place(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         what = f"writing the CDI specification {path}"
         check([self.program("nvidia-ctk") or "nvidia-ctk", "cdi", "generate", f"--output={target}"], what=what, timeout=_GENERATE_SECONDS)
@@ -119,35 +111,17 @@ class ContainerSystem(ContainerHost):
 
     # -- how it is looked at
 
-    def _text(self, path: str) -> str | None:
-        try:
-            return (self.root / path.lstrip("/")).read_text(encoding="utf-8", errors="surrogateescape")
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-
     def _distribution(self) -> Distribution:
-        values = {
-            key: value.strip("\"'") for key, _equals, value in (line.partition("=") for line in self.read("etc/os-release").splitlines())
-        }
-        return Distribution(values.get("ID", ""), values.get("VERSION_ID", ""), values.get("PRETTY_NAME", ""))
+        said = self.os_release()
+        return Distribution(said.get("ID", ""), said.get("VERSION_ID", ""), said.get("PRETTY_NAME", ""))
 
     def _packages(self) -> dict[str, str]:
-        asked = self.run(*_PACKAGES)
-        rows = (line.split("\t") for line in (asked.stdout if asked else "").splitlines())
-        return {row[1]: row[2] for row in rows if len(row) == 3 and row[0] == "installed"}
+        asked = self.run(*QUERY)
+        return {package.name: package.version for package in installed(asked.stdout)} if asked else {}
 
     def _gpus(self) -> Gpus:
-        version = parse_proc_version(self.read("proc/driver/nvidia/version"))
-        found = (
-            parse_proc_gpu(self.read(f"proc/driver/nvidia/gpus/{name}/information")) for name in self._names("proc/driver/nvidia/gpus")
-        )
-        return Gpus.shown([gpu.uuid for gpu in found], version.version if version else None)
-
-    def _names(self, directory: str) -> list[str]:
-        try:
-            return sorted(os.listdir(self.root / directory))
-        except OSError:
-            return []
+        loaded = loaded_module(self)
+        return Gpus.shown([gpu.uuid for gpu in proc_gpus(self).values()], loaded.version if loaded else None)
 
     def _service(self) -> Service:
         asked = self.run("systemctl", "show", _SERVICE, "--timestamp=us+utc", f"--property={','.join(_PROPERTIES)}")
@@ -164,6 +138,6 @@ class ContainerSystem(ContainerHost):
 
     def _modified(self, path: str) -> float:
         try:
-            return (self.root / path.lstrip("/")).stat().st_mtime
+            return self.place(path).stat().st_mtime
         except OSError:
             return 0.0

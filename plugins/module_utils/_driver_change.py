@@ -27,7 +27,6 @@ from ansible_collections.baremetal.llm.plugins.module_utils._driver_packages imp
 from ansible_collections.baremetal.llm.plugins.module_utils._driver_pin import NOUVEAU, pin_text
 from ansible_collections.baremetal.llm.plugins.module_utils._driver_record import Record
 from ansible_collections.baremetal.llm.plugins.module_utils._driver_work import (
-    FileChange,
     Request,
     Work,
     as_it_is,
@@ -39,6 +38,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._driver_work import 
     way_back,
 )
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
+from ansible_collections.baremetal.llm.plugins.module_utils._files import FileChange
 from ansible_collections.baremetal.llm.plugins.module_utils._nvidia_driver import Flavour
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, demand, errors
 

@@ -29,14 +29,9 @@ from ansible_collections.baremetal.llm.plugins.module_utils._driver_catalogue im
 from ansible_collections.baremetal.llm.plugins.module_utils._driver_packages import is_driver_package, kernel_metas
 from ansible_collections.baremetal.llm.plugins.module_utils._driver_state import Seen
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
-from ansible_collections.baremetal.llm.plugins.module_utils._files import read_text_or_none, write_atomic
-from ansible_collections.baremetal.llm.plugins.module_utils._nvidia_driver import (
-    MODULES,
-    Flavour,
-    ModuleVersion,
-    library_version,
-    parse_proc_version,
-)
+from ansible_collections.baremetal.llm.plugins.module_utils._host import Host
+from ansible_collections.baremetal.llm.plugins.module_utils._nvidia_driver import MODULES, ModuleVersion, library_version
+from ansible_collections.baremetal.llm.plugins.module_utils._nvidia_host import loaded_module
 
 _SECURE_BOOT = "sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
 # Where DKMS keeps the key that it signs with, on Debian and on Ubuntu.
@@ -45,11 +40,11 @@ _SECONDS = 120.0
 _OPTIONS = ("-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold", "-o", "APT::Get::AutomaticRemove=false")
 
 
-class DriverHost:
-    """``root`` stands for /. ``lock_timeout`` is for how many seconds another apt is waited for."""
+class DriverHost(Host):
+    """``lock_timeout`` is for how many seconds another apt is waited for."""
 
     def __init__(self, root: Path = Path("/"), lock_timeout: int = 300) -> None:
-        self._root = root
+        super().__init__(root)
         self._lock_timeout = lock_timeout
 
     # -- looking ---------------------------------------------------------------------------------------------------------
@@ -74,8 +69,7 @@ class DriverHost:
 
     def distribution(self) -> str:
         """`debian12` or `ubuntu2404`."""
-        text = read_text_or_none(self._root / "etc/os-release") or ""
-        fields = {key: value.strip("\"'") for key, equals, value in (line.partition("=") for line in text.splitlines()) if equals}
+        fields = self.os_release()
         name = fields.get("ID", "unknown") + fields.get("VERSION_ID", "").replace(".", "")
         if name not in DISTRIBUTIONS:
             raise UserError(
@@ -91,7 +85,7 @@ class DriverHost:
 
     def interrupted(self) -> bool:
         """Whether dpkg was killed before it had written down what it did."""
-        return any(name.isdigit() for name in _names(self._root / "var/lib/dpkg/updates"))
+        return any(name.isdigit() for name in self.names("var/lib/dpkg/updates"))
 
     def kernel(self, packages: Iterable[apt.Package]) -> Kernel:
         return Kernel(platform.release(), kernel_metas(package.name for package in packages))
@@ -112,11 +106,7 @@ class DriverHost:
         return apt.parse_madison(asked.stdout if asked else "")
 
     def loaded_module(self) -> ModuleVersion | None:
-        """The module that runs; of a flavour that is not known where only its version is told."""
-        if loaded := parse_proc_version(self._read("proc/driver/nvidia/version")):
-            return loaded
-        version = self._read("sys/module/nvidia/version").strip()
-        return ModuleVersion(version, Flavour.NONE) if version else None
+        return loaded_module(self)
 
     def nouveau(self) -> bool:
         return (self._root / "sys/module/nouveau").exists()
@@ -141,7 +131,7 @@ class DriverHost:
         return any(path.stat().st_ctime > started for path in files)
 
     def boot_id(self) -> str:
-        return self._read("proc/sys/kernel/random/boot_id").strip()
+        return self.read("proc/sys/kernel/random/boot_id").strip()
 
     def refuses_own_modules(self) -> bool:
         """Whether Secure Boot is on, and no key is enrolled that DKMS signs its modules with."""
@@ -158,9 +148,6 @@ class DriverHost:
 
     def var_space(self) -> int:
         return shutil.disk_usage(self._root / "var").free
-
-    def text(self, path: str) -> str | None:
-        return read_text_or_none(self._root / path)
 
     # -- asking apt ------------------------------------------------------------------------------------------------------
 
@@ -180,11 +167,6 @@ class DriverHost:
             return apt.parse_download_bytes(run(argv, env=apt.QUIET, timeout=_SECONDS).stdout)
 
     # -- changing --------------------------------------------------------------------------------------------------------
-
-    def write(self, path: str, text: str) -> None:
-        target = self._root / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(target, text.encode(), 0o644)
 
     def configure(self) -> None:
         """Let dpkg finish what it was interrupted in. What it cannot finish is left to the installation that follows."""
@@ -216,15 +198,10 @@ class DriverHost:
     def _architecture(self) -> str:
         return check(["dpkg", "--print-architecture"], timeout=_SECONDS).stdout.strip()
 
-    def _read(self, path: str) -> str:
-        with contextlib.suppress(OSError):
-            return (self._root / path).read_text(encoding="utf-8", errors="replace")
-        return ""
-
     def _boot_time(self) -> float:
         """When process 1 was started, in seconds since 1970; in a container that is later than the boot of the machine."""
-        booted = re.search(r"^btime (\d+)", self._read("proc/stat"), re.MULTILINE)
-        ticks = self._read("proc/1/stat").rpartition(")")[2].split()
+        booted = re.search(r"^btime (\d+)", self.read("proc/stat"), re.MULTILINE)
+        ticks = self.read("proc/1/stat").rpartition(")")[2].split()
         return int(booted[1]) + int(ticks[19]) / os.sysconf("SC_CLK_TCK") if booted and len(ticks) > 19 else 0.0
 
     def _run_apt(self, arguments: Sequence[str], what: str, *options: str) -> None:
@@ -248,7 +225,7 @@ class DriverHost:
             yield ()
             return
         with tempfile.TemporaryDirectory() as temporary:
-            there = self._root / files.PIN
+            there = self.place(files.PIN)
             for path in there.parent.iterdir() if there.parent.is_dir() else ():
                 if path.is_file():
                     shutil.copyfile(path, Path(temporary, path.name))
@@ -268,10 +245,3 @@ class DriverHost:
                         raise UserError(f"Another program has installed packages for {self._lock_timeout} s; {apt.WAIT}") from busy
                     time.sleep(1)
             yield
-
-
-def _names(directory: Path) -> list[str]:
-    try:
-        return os.listdir(directory)
-    except OSError:
-        return []

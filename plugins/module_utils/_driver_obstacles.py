@@ -167,7 +167,7 @@ def nouveau_loaded(target: str) -> Problem:
     return warning(
         "nouveau_loaded",
         f"nouveau holds the GPUs, so NVIDIA driver {target} runs after a reboot only",
-        f"Nothing to do but to reboot: /{NOUVEAU} keeps nouveau away from then on",
+        f"Nothing to do but to reboot: {NOUVEAU} keeps nouveau away from then on",
     )
 
 

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import re
 
+from ansible_collections.baremetal.llm.plugins.module_utils._debian_packages import pin
 from ansible_collections.baremetal.llm.plugins.module_utils._driver_packages import GLOBS
 
-PIN = "etc/apt/preferences.d/baremetal-llm-nvidia-driver"
+PIN = "/etc/apt/preferences.d/baremetal-llm-nvidia-driver"
 # Sorted behind 50unattended-upgrades, whose list it adds to.
-BLACKLIST = "etc/apt/apt.conf.d/60baremetal-llm-nvidia-driver"
-NOUVEAU = "etc/modprobe.d/baremetal-llm-nouveau.conf"
+BLACKLIST = "/etc/apt/apt.conf.d/60baremetal-llm-nvidia-driver"
+NOUVEAU = "/etc/modprobe.d/baremetal-llm-nouveau.conf"
 FILES = (PIN, BLACKLIST, NOUVEAU)
 
 
@@ -26,13 +27,8 @@ def texts(version: str) -> dict[str, str]:
 
 
 def pin_text(version: str) -> str:
-    """Of all versions there are, apt takes this one, up or down: that is what a priority of 1000 means."""
-    return (
-        f"Explanation: NVIDIA's driver stays at {version}. Written by baremetal.llm.nvidia_driver, which also changes it.\n"
-        f"Package: {' '.join(GLOBS)}\n"
-        f"Pin: version {version}*\n"
-        "Pin-Priority: 1000\n"
-    )
+    why = f"NVIDIA's driver stays at {version}. Written by baremetal.llm.nvidia_driver, which also changes it."
+    return pin(GLOBS, f"{version}*", why)
 
 
 def pinned_version(text: str) -> str | None:

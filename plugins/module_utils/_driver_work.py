@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 from ansible_collections.baremetal.llm.plugins.module_utils._driver_apt import Change, Simulation
 from ansible_collections.baremetal.llm.plugins.module_utils._driver_catalogue import (
@@ -50,6 +49,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._driver_packages imp
 from ansible_collections.baremetal.llm.plugins.module_utils._driver_pin import texts
 from ansible_collections.baremetal.llm.plugins.module_utils._driver_record import Record
 from ansible_collections.baremetal.llm.plugins.module_utils._driver_state import Seen, State
+from ansible_collections.baremetal.llm.plugins.module_utils._files import FileChange
 from ansible_collections.baremetal.llm.plugins.module_utils._nvidia_driver import Flavour
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, errors
 
@@ -68,13 +68,6 @@ class Request:
 
     def catalogue(self, distribution: str, kernel: Kernel) -> Catalogue:
         return Catalogue(distribution, self.repository, kernel, self.compute_only)
-
-
-class FileChange(NamedTuple):
-    path: str
-    """Below /."""
-    before: str
-    after: str
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,21 @@ import hashlib
 import os
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 _CHUNK = 1 << 20  # bytes
+
+
+class FileChange(NamedTuple):
+    """What a file said, and what it is to say: nothing is that it is not there."""
+
+    path: str
+    before: str
+    after: str
+
+    def diff(self) -> dict[str, str]:
+        """As Ansible shows it."""
+        return {"before_header": self.path, "after_header": self.path, "before": self.before, "after": self.after}
 
 
 def write_atomic(path: str | os.PathLike[str], data: bytes, mode: int, uid: int | None = None, gid: int | None = None) -> None:

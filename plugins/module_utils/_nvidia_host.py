@@ -10,7 +10,6 @@ Note: this module_util is private and not part of the collection's public interf
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -18,42 +17,55 @@ from ansible_collections.baremetal.llm.plugins.module_utils import _nvidia_drive
 from ansible_collections.baremetal.llm.plugins.module_utils import _nvidia_smi as nvidia_smi
 from ansible_collections.baremetal.llm.plugins.module_utils import _nvidia_toolkits as nvidia_toolkits
 from ansible_collections.baremetal.llm.plugins.module_utils import _pci_gpus as pci_gpus
-from ansible_collections.baremetal.llm.plugins.module_utils._command import Completed, run
 from ansible_collections.baremetal.llm.plugins.module_utils._driver_pin import PIN, pinned_version
+from ansible_collections.baremetal.llm.plugins.module_utils._files import read_text_or_none
+from ansible_collections.baremetal.llm.plugins.module_utils._host import Host
 
-# Left out of PATH when a user logs in who is not root.
-_SYSTEM_PATH = ("/usr/sbin", "/sbin")
-# Of the small programs; nvidia-smi may have to start each GPU first, which takes seconds.
-_SECONDS = 10.0
 _LIBRARY_DIRECTORIES = ("usr/lib/*-linux-gnu", "usr/lib/*-linux-gnu/nvidia/current", "usr/lib64", "usr/lib")
 
 
-class NvidiaHost:
-    """``root`` stands for /, ``path`` for PATH; nvidia-smi is given up after ``timeout`` seconds."""
+def loaded_module(host: Host) -> driver.ModuleVersion | None:
+    """The module that runs; of a flavour that is not known where only its version is told."""
+    if loaded := driver.parse_proc_version(host.read("proc/driver/nvidia/version")):
+        return loaded
+    version = host.read("sys/module/nvidia/version").strip()
+    return driver.ModuleVersion(version, driver.Flavour.NONE) if version else None
+
+
+def proc_gpus(host: Host) -> dict[str, driver.ProcGpu]:
+    """What the module tells of its GPUs, by their address on the bus."""
+    directory = "proc/driver/nvidia/gpus"
+    return {
+        pci_gpus.find_address(name) or name: driver.parse_proc_gpu(host.read(f"{directory}/{name}/information"))
+        for name in host.names(directory)
+    }
+
+
+class NvidiaHost(Host):
+    """nvidia-smi, which may have to start each GPU first, is given up after ``timeout`` seconds."""
 
     def __init__(self, root: Path = Path("/"), path: str | None = None, timeout: float = 30.0) -> None:
-        self._root = root
-        self._path = os.pathsep.join((os.environ.get("PATH", os.defpath), *_SYSTEM_PATH)) if path is None else path
+        super().__init__(root, path)
         self._timeout = timeout
 
     def evidence(self) -> driver.Evidence:
         smi = self._ask_nvidia_smi()
-        loaded, on_disk = self._loaded_module(), self._module_on_disk()
+        loaded, on_disk = loaded_module(self), self._module_on_disk()
         library = self._library() or (smi.library_version if smi else None)
         return driver.Evidence(
             pci=tuple(self._pci_gpus()),
             smi=smi,
             versions=self._smi_versions(smi, untold=loaded is None or (library is None and on_disk is None)),
             mig=self._mig(smi),
-            proc=dict(self._proc_gpus()),
+            proc=proc_gpus(self),
             loaded=loaded,
             on_disk=on_disk,
             library=library,
             nouveau=(self._root / "sys/module/nouveau").exists(),
             pending_reboot=self._pending_reboot(),
-            kernel=self._read("proc/sys/kernel/osrelease").strip(),
+            kernel=self.read("proc/sys/kernel/osrelease").strip(),
             timeout=self._timeout,
-            pinned=pinned_version(self._read(PIN)),
+            pinned=pinned_version(self.read(PIN)),
         )
 
     def toolkits(self, prefixes: Iterable[str] = ()) -> list[nvidia_toolkits.Toolkit]:
@@ -67,38 +79,17 @@ class NvidiaHost:
 
     def apps(self) -> nvidia_smi.Apps:
         """Which processes compute on the GPUs."""
-        asked = self._run(["nvidia-smi", *nvidia_smi.APPS], self._timeout)
+        asked = self.run("nvidia-smi", *nvidia_smi.APPS, timeout=self._timeout)
         return nvidia_smi.parse_apps(asked.rc, asked.stdout, asked.stderr) if asked else nvidia_smi.Apps(failure="it is not there")
 
     def listing(self) -> str:
         """What ``nvidia-smi -L`` prints, nothing where it cannot."""
-        asked = self._run(["nvidia-smi", *nvidia_smi.LIST], self._timeout)
+        asked = self.run("nvidia-smi", *nvidia_smi.LIST, timeout=self._timeout)
         return asked.stdout if asked and asked.rc == 0 else ""
-
-    def program(self, name: str) -> str | None:
-        """Where a program is, if it is there."""
-        return shutil.which(name, path=self._path)
-
-    def _read(self, path: str | Path) -> str:
-        """The text of a file, none where it cannot be read: what this user may not see is told by the other sources."""
-        try:
-            return (self._root / path).read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            return ""
-
-    def _list(self, path: str) -> list[Path]:
-        try:
-            return sorted((self._root / path).iterdir())
-        except OSError:
-            return []
-
-    def _run(self, argv: list[str], timeout: float = _SECONDS) -> Completed | None:
-        program = self.program(argv[0])
-        return run([program, *argv[1:]], env={"PATH": self._path}, timeout=timeout) if program else None
 
     def _ask_nvidia_smi(self) -> nvidia_smi.Answer | None:
         fields = list(nvidia_smi.FIELDS)
-        while asked := self._run(["nvidia-smi", *nvidia_smi.query(fields)], self._timeout):
+        while asked := self.run("nvidia-smi", *nvidia_smi.query(fields), timeout=self._timeout):
             unknown = nvidia_smi.invalid_field(asked.stdout + asked.stderr)
             if unknown not in fields:
                 return nvidia_smi.parse_answer(asked.rc, asked.stdout, asked.stderr, fields)
@@ -109,7 +100,7 @@ class NvidiaHost:
         # Not of one that hangs: it would do so again.
         if smi is None or not untold or smi.trouble is nvidia_smi.Trouble.HANGS:
             return nvidia_smi.Versions(None, None)
-        asked = self._run(["nvidia-smi", *nvidia_smi.VERSION], self._timeout)
+        asked = self.run("nvidia-smi", *nvidia_smi.VERSION, timeout=self._timeout)
         return nvidia_smi.parse_versions(asked.stdout if asked else "")
 
     def _mig(self, smi: nvidia_smi.Answer | None) -> dict[str, list[nvidia_smi.MigDevice]]:
@@ -118,30 +109,21 @@ class NvidiaHost:
         return nvidia_smi.parse_mig(self.listing())
 
     def _pci_gpus(self) -> Iterator[pci_gpus.PciGpu]:
-        for directory in self._list("sys/bus/pci/devices"):
-            if gpu := self._pci_gpu(directory):
+        bus = "sys/bus/pci/devices"
+        for address in self.names(bus):
+            if gpu := self._pci_gpu(f"{bus}/{address}", address):
                 yield gpu
 
-    def _pci_gpu(self, directory: Path) -> pci_gpus.PciGpu | None:
-        link = directory / "driver"
+    def _pci_gpu(self, directory: str, address: str) -> pci_gpus.PciGpu | None:
+        link = self.place(directory) / "driver"
         kernel_driver = os.path.basename(os.readlink(link)) if link.is_symlink() else None
-        return pci_gpus.gpu(directory.name, lambda name: self._read(directory / name), kernel_driver)
-
-    def _proc_gpus(self) -> Iterator[tuple[str, driver.ProcGpu]]:
-        for directory in self._list("proc/driver/nvidia/gpus"):
-            yield pci_gpus.find_address(directory.name) or directory.name, driver.parse_proc_gpu(self._read(directory / "information"))
-
-    def _loaded_module(self) -> driver.ModuleVersion | None:
-        if loaded := driver.parse_proc_version(self._read("proc/driver/nvidia/version")):
-            return loaded
-        version = self._read("sys/module/nvidia/version").strip()
-        return driver.ModuleVersion(version, driver.Flavour.NONE) if version else None
+        return pci_gpus.gpu(address, lambda name: self.read(f"{directory}/{name}"), kernel_driver)
 
     def _module_on_disk(self) -> driver.ModuleVersion | None:
         for name in driver.MODULES:
-            version = self._run(["modinfo", "-F", "version", name])
+            version = self.run("modinfo", "-F", "version", name)
             if version and version.rc == 0 and version.stdout.strip():
-                licence = self._run(["modinfo", "-F", "license", name])
+                licence = self.run("modinfo", "-F", "license", name)
                 return driver.ModuleVersion(version.stdout.strip(), driver.flavour_of_licence(licence.stdout if licence else ""))
         return None
 
@@ -155,11 +137,11 @@ class NvidiaHost:
     def _pending_reboot(self) -> tuple[str, ...] | None:
         for directory in ("run", "var/run"):
             if (self._root / directory / "reboot-required").exists():
-                return tuple(dict.fromkeys(self._read(f"{directory}/reboot-required.pkgs").split()))
+                return tuple(dict.fromkeys(self.read(f"{directory}/reboot-required.pkgs").split()))
         return None
 
     def _toolkit_roots(self, prefixes: Iterable[str]) -> Iterator[Path]:
-        asked = self._run(["nvcc", "--dryrun", "-x", "cu", "-c", os.devnull, "-o", os.devnull])
+        asked = self.run("nvcc", "--dryrun", "-x", "cu", "-c", os.devnull, "-o", os.devnull)
         if asked and (root := nvidia_toolkits.parse_nvcc_root(asked.stdout + asked.stderr)):
             yield Path(root)
         for pattern in nvidia_toolkits.KNOWN_PLACES:
@@ -174,7 +156,7 @@ class NvidiaHost:
         compiler = root / nvidia_toolkits.COMPILER
         if not os.access(compiler, os.X_OK):
             return None
-        if version := nvidia_toolkits.parse_version_json(self._read(root / "version.json")):
+        if version := nvidia_toolkits.parse_version_json(read_text_or_none(root / "version.json") or ""):
             return version
-        asked = self._run([str(compiler), "--version"])
+        asked = self.run(str(compiler), "--version")
         return nvidia_toolkits.parse_nvcc_version(asked.stdout) if asked else None

@@ -161,16 +161,9 @@ def result_of(outcome: Outcome) -> dict[str, t.Any]:
         "restarted": outcome.restarted,
         "container_runtime": outcome.runtime.as_dict(),
         "problems": [problem.as_dict() for problem in outcome.problems],
-        "diff": [
-            {"before_header": change.path, "after_header": change.path, "before": _shown(change.before), "after": _shown(change.after)}
-            for change in outcome.files
-        ],
+        # daemon.json may name a proxy with its password.
+        "diff": [{side: without_credentials(text) for side, text in change.diff().items()} for change in outcome.files],
     }
-
-
-def _shown(text: str) -> str:
-    """daemon.json may name a proxy with its password."""
-    return without_credentials(text)
 
 
 def main() -> t.NoReturn:

@@ -225,6 +225,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._driver_choice impor
 from ansible_collections.baremetal.llm.plugins.module_utils._driver_host import DriverHost
 from ansible_collections.baremetal.llm.plugins.module_utils._driver_work import Request
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
+from ansible_collections.baremetal.llm.plugins.module_utils._files import FileChange
 from ansible_collections.baremetal.llm.plugins.module_utils._nvidia_driver import Flavour
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import ProblemsError, errors, failure_message, warnings
 
@@ -269,12 +270,8 @@ def plan_of(outcome: Outcome) -> dict[str, t.Any]:
 
 def diff_of(outcome: Outcome) -> list[dict[str, str]]:
     before, after = transaction_diff(outcome.changes)
-    packages = [_diff("packages", before, after)] if outcome.changes else []
-    return [*packages, *(_diff(f"/{file.path}", file.before, file.after) for file in outcome.files)]
-
-
-def _diff(of: str, before: str, after: str) -> dict[str, str]:
-    return {"before_header": of, "after_header": of, "before": before, "after": after}
+    packages = [FileChange("packages", before, after)] if outcome.changes else []
+    return [change.diff() for change in (*packages, *outcome.files)]
 
 
 def main() -> t.NoReturn:
@@ -288,7 +285,7 @@ def main() -> t.NoReturn:
             "toolkit_version": {"type": "str", "default": ""},
             "upgrade": {"type": "bool", "default": False},
             "lock_timeout": {"type": "int", "default": 300},
-            "state": {"type": "str", "choices": ["planned", "downloaded", "present", "accepted", "reverted"], "default": "present"},
+            "state": {"type": "str", "choices": list(_STATES), "default": "present"},
         },
         supports_check_mode=True,
     )

@@ -34,9 +34,9 @@ def host() -> t.Iterator[GpuHost]:
 @pytest.fixture
 def kept_driver(host: GpuHost) -> t.Iterator[None]:
     """The driver is pinned, as after a first run: there is nothing to do about it."""
-    host.put(f"/{PIN}", pin_text(DRIVER).encode())
+    host.put(PIN, pin_text(DRIVER).encode())
     yield
-    host.run("rm", f"/{PIN}")
+    host.run("rm", PIN)
 
 
 def play(host: GpuHost, wanted: t.Mapping[str, t.Any], *flags: str) -> Run:

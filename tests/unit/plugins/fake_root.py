@@ -13,7 +13,7 @@ import pytest
 
 
 def put(root: Path, path: str, text: str | bytes = "") -> Path:
-    file = root / path
+    file = root / path.lstrip("/")
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(text if isinstance(text, bytes) else text.encode())
     return file

@@ -39,7 +39,7 @@ def test_files_are_written_and_read_back(tmp_path: Path) -> None:
     host = DriverHost(tmp_path)
     host.write(pin.PIN, pin.pin_text("580.126.09"))
     assert pin.pinned_version(host.text(pin.PIN) or "") == "580.126.09"
-    assert (tmp_path / pin.PIN).stat().st_mode & 0o777 == 0o644
+    assert host.place(pin.PIN).stat().st_mode & 0o777 == 0o644
     assert pin.pinned_version("") is None
     assert "Pin-Priority: 1000" in pin.pin_text("580.126.09")
 
@@ -71,7 +71,7 @@ def test_the_pin_is_simulated_before_it_is_written(tmp_path: Path, monkeypatch: 
     host.simulate(["nvidia-driver-cuda=580.126.09-1"], pin.pin_text("580.126.09"))
     text = seen.read_text("utf-8")
     assert "Package: other" in text and "Pin: version 580.126.09*" in text and text.endswith("install -- nvidia-driver-cuda=580.126.09-1\n")
-    assert not (tmp_path / pin.PIN).exists()
+    assert not host.place(pin.PIN).exists()
     host.write(pin.PIN, pin.pin_text("580.126.09"))
     host.simulate([], pin.pin_text("580.126.09"))
     assert "preferencesparts" not in seen.read_text("utf-8")
