@@ -24,7 +24,6 @@ from ansible_collections.baremetal.llm.plugins.module_utils._option_problems imp
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, Severity, error, warning
 from ansible_collections.baremetal.llm.plugins.module_utils._service import Service
 from ansible_collections.baremetal.llm.plugins.module_utils._vllm_flags import RELEASES
-from ansible_collections.baremetal.llm.plugins.module_utils._vllm_parser import reader
 from ansible_collections.baremetal.llm.plugins.module_utils._vllm_rules import (
     environment_problems,
     is_owned,
@@ -43,6 +42,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._vllm_table import (
     option,
     release_of,
 )
+from ansible_collections.baremetal.llm.plugins.module_utils._vllm_values import reader
 
 _JSON_KINDS = ("json", "json_or_str", "config", "lora")
 _TAKES_JSON = ("json", "json_or_str", "config")

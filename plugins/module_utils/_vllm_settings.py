@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.baremetal.llm.plugins.module_utils._vllm_flags import RELEASES
-from ansible_collections.baremetal.llm.plugins.module_utils._vllm_parser import human_readable_int_or_auto
 from ansible_collections.baremetal.llm.plugins.module_utils._vllm_table import Flag, flags_of, option
+from ansible_collections.baremetal.llm.plugins.module_utils._vllm_values import human_readable_int_or_auto
 
 
 class Settings:

@@ -16,8 +16,8 @@ from ansible_collections.baremetal.llm.plugins.module_utils._memory_plan import 
 from ansible_collections.baremetal.llm.plugins.module_utils._service import Service, parse
 from ansible_collections.baremetal.llm.plugins.module_utils._vllm_host_rules import host_problems
 from ansible_collections.baremetal.llm.plugins.module_utils._vllm_options import arguments
-from ansible_collections.baremetal.llm.plugins.module_utils._vllm_parser import accepts
 from ansible_collections.baremetal.llm.tests.example_inventory import ROOT, rows
+from ansible_collections.baremetal.llm.tests.vllm.shim.vllm_shim.parser import accepts
 
 HOST = "vllm-1"
 A10 = {"index": 0, "name": "NVIDIA A10", "uuid": "GPU-1", "compute_capability": "8.6", "memory_mib": 23028}

@@ -35,9 +35,9 @@ for library in $(ldd bin/llama-server | awk '$2 == "=>" { print $3 }'); do
 done
 tar -C /tmp/vllm-image -cf - lib -C /opt/llama.cpp/current --dereference bin/llama-server
 """
-# What the collection itself knows of vLLM's options, by which the stand-in refuses the others.
+# What the collection itself knows of vLLM's options: the stand-in refuses the others.
 _COLLECTION, _MODULES = "ansible_collections/baremetal/llm", "plugins/module_utils"
-_PARSER = "_vllm_parser"
+_PARSER = HERE.parent / "shim" / "vllm_shim" / "parser.py"
 
 
 def collect_release(host: str) -> Path:
@@ -72,7 +72,7 @@ def build_image(
         shutil.copytree(HERE.parent / "shim", directory, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
         modules = directory / _COLLECTION / _MODULES
         modules.mkdir(parents=True)
-        for module in _with_imports(_PARSER):
+        for module in _imported_by(_PARSER):
             shutil.copy(ROOT / _MODULES / f"{module}.py", modules)
         subprocess.run([sys.executable, ROOT / "tools" / "tiny_gguf.py", directory / "tiny.gguf"], check=True, stdout=subprocess.DEVNULL)
         changes = ['ENTRYPOINT ["vllm","serve"]', "EXPOSE 8000", "WORKDIR /vllm-workspace"]
@@ -133,14 +133,14 @@ def _import(
     return made.decode().strip()
 
 
-def _with_imports(module: str) -> set[str]:
-    """A module of the collection, and those that it needs."""
-    found, rest = set(), [module]
+def _imported_by(program: Path) -> set[str]:
+    """The modules of the collection that a program needs, and those that they need."""
+    found: set[str] = set()
+    rest = [program]
     while rest:
-        name = rest.pop()
-        if name not in found:
-            found.add(name)
-            rest += re.findall(r"plugins\.module_utils\.(_\w+) import", (ROOT / _MODULES / f"{name}.py").read_text(encoding="utf-8"))
+        names = re.findall(r"plugins\.module_utils\.(_\w+) import", rest.pop().read_text(encoding="utf-8"))
+        rest += (ROOT / _MODULES / f"{name}.py" for name in set(names) - found)
+        found.update(names)
     return found
 
 

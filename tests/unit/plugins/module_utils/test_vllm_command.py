@@ -16,7 +16,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._problems import Pro
 from ansible_collections.baremetal.llm.plugins.module_utils._service import Service, parse
 from ansible_collections.baremetal.llm.plugins.module_utils._vllm_command import options_of, service_of
 from ansible_collections.baremetal.llm.plugins.module_utils._vllm_host_rules import host_problems
-from ansible_collections.baremetal.llm.plugins.module_utils._vllm_parser import accepts
+from ansible_collections.baremetal.llm.tests.vllm.shim.vllm_shim.parser import accepts
 
 TEXT = (Path(__file__).parents[1] / "fixtures" / "vllm" / "docker_run.txt").read_text("utf-8")
 BLOCKS = [block.partition("\n") for block in TEXT.split("\n\n")[1:]]

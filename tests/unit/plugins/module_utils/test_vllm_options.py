@@ -13,7 +13,6 @@ from ansible_collections.baremetal.llm.plugins.module_utils import _vllm_options
 from ansible_collections.baremetal.llm.plugins.module_utils._service import Service, parse
 from ansible_collections.baremetal.llm.plugins.module_utils._vllm_flags import RELEASES
 from ansible_collections.baremetal.llm.plugins.module_utils._vllm_host_rules import cuda_of, host_problems
-from ansible_collections.baremetal.llm.plugins.module_utils._vllm_parser import accepts
 from ansible_collections.baremetal.llm.plugins.module_utils._vllm_rules import (
     _REMOVED,
     _REMOVED_VARIABLES,
@@ -21,6 +20,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._vllm_rules import (
     shared_gpu_problems,
 )
 from ansible_collections.baremetal.llm.plugins.module_utils._vllm_table import NEWEST, flags_of
+from ansible_collections.baremetal.llm.tests.vllm.shim.vllm_shim.parser import accepts
 
 IMAGE = f"vllm/vllm-openai:v{NEWEST}"
 

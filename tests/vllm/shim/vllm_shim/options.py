@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.baremetal.llm.plugins.module_utils._vllm_parser import parse
+from .parser import parse
 
 VERSION = os.environ.get("SHIM_VLLM_VERSION", "0.33.0")
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from ansible_collections.baremetal.llm.plugins.module_utils._vllm_flags import RELEASES
-from ansible_collections.baremetal.llm.plugins.module_utils._vllm_parser import accepts, parse
 from ansible_collections.baremetal.llm.plugins.module_utils._vllm_table import (
     KINDS,
     NEWEST,
@@ -20,10 +19,11 @@ from ansible_collections.baremetal.llm.plugins.module_utils._vllm_table import (
     known_of,
     release_of,
 )
+from ansible_collections.baremetal.llm.tests.vllm.shim.vllm_shim.parser import accepts, parse
 
 # What the parsers of the released packages said (tests/vllm/extract_parser.py).
 RECORDED: dict[str, dict[str, str | None]] = json.loads(
-    (Path(__file__).parents[1] / "fixtures" / "vllm" / "answers.json").read_text("utf-8")
+    (Path(__file__).parents[1] / "plugins" / "fixtures" / "vllm" / "answers.json").read_text("utf-8")
 )
 ANSWERS = [(release, line, said) for release, lines in RECORDED.items() for line, said in lines.items()]
 
