@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from ansible_collections.baremetal.llm.plugins.module_utils import _gpu_access as gpu_access
 from ansible_collections.baremetal.llm.plugins.module_utils._listeners import Listener
 from ansible_collections.baremetal.llm.plugins.module_utils._service import Service
-from ansible_collections.baremetal.llm.plugins.module_utils._service_launch import Container, Launch
+from ansible_collections.baremetal.llm.plugins.module_utils._service_launch import Container, Launch, ulimits
 
 FILE = "compose.yaml"
 SERVICE = "engine"
@@ -289,9 +289,7 @@ def _limits(launch: Launch, container: Container) -> Iterator[str]:
     if shm is not None:
         yield f"shm_size: {shm}"
     yield f"pids_limit: {_PROCESSES}"
-    # A core dump would hold prompts and the key; a busy server has a socket for each client.
-    limits = {"core": 0, "nofile": 65536, **({"memlock": -1} if launch.locks_memory else {}), **resources.ulimits}
-    yield from _mapping("ulimits", {name: str(value) for name, value in sorted(limits.items())})
+    yield from _mapping("ulimits", {name: str(value) for name, value in ulimits(launch).items()})
 
 
 def _health(launch: Launch) -> list[str]:

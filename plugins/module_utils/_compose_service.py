@@ -35,36 +35,21 @@ from ansible_collections.baremetal.llm.plugins.module_utils._compose_file import
     render,
     stated_digest,
 )
-from ansible_collections.baremetal.llm.plugins.module_utils._docker import ContainerStatus, Docker
+from ansible_collections.baremetal.llm.plugins.module_utils._docker import Docker
 from ansible_collections.baremetal.llm.plugins.module_utils._gpu_access import GpuAccess
-from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, Severity, error
+from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, Severity
 from ansible_collections.baremetal.llm.plugins.module_utils._service import Service
 from ansible_collections.baremetal.llm.plugins.module_utils._service_cdi import CdiHost
 from ansible_collections.baremetal.llm.plugins.module_utils._service_engine import Inside
 from ansible_collections.baremetal.llm.plugins.module_utils._service_files import Change, Content, ServiceFiles
 from ansible_collections.baremetal.llm.plugins.module_utils._service_host import cpu_problems, port_problems
 from ansible_collections.baremetal.llm.plugins.module_utils._service_launch import Launch
-from ansible_collections.baremetal.llm.plugins.module_utils._service_manager import Manager, Remains, Standing
+from ansible_collections.baremetal.llm.plugins.module_utils._service_manager import Manager, Remains, Running, Standing, restart_required
 from ansible_collections.baremetal.llm.plugins.module_utils._service_neighbours import PortOwners, others, rival
 from ansible_collections.baremetal.llm.plugins.module_utils._service_request import Request
 from ansible_collections.baremetal.llm.plugins.module_utils._systemd import Systemd
 
 _HOME_MODE = 0o700
-
-
-def runs(content: Content, status: ContainerStatus, image: str | None) -> bool:
-    """Whether the container is up, and was made of this content and of the image that its name stands for now."""
-    wanted = None if content.definition is None else stated_digest(content.definition)
-    made_of = status.labels.get(DIGEST_LABEL)
-    moved = image is not None and image != status.image
-    return status.running and made_of is not None and made_of == wanted and status.key == content.key and not moved
-
-
-def restart_required(change: Change, status: ContainerStatus, image: str | None) -> bool:
-    before, after = change.before, change.after
-    # The container may have been made of a file that a person has edited: nobody can tell what it runs with.
-    edited = before.definition is not None and before != after and stated_digest(before.definition) is None
-    return after.definition is not None and (edited or not runs(after, status, image))
 
 
 class ComposeService(Manager):
@@ -93,12 +78,9 @@ class ComposeService(Manager):
 
     def place_problems(self) -> Iterator[Problem]:
         yield from rival(self._request, self.files.definition)
-        if "." in self.name:
-            message = f"name: {self._request.name!r} cannot name a project of Compose, which takes no '.'"
-            yield error("name_invalid", message, "Use '-' or '_' in its place")
         problem = self._docker.problem()
-        # Without Docker, nothing runs that would have to be stopped.
-        if problem and not (self._request.state in ("stopped", "absent") and problem.code == "docker_missing"):
+        # Without Docker, there is nothing to be started, stopped or removed.
+        if problem and not (self._request.state in ("started", "stopped", "absent") and problem.code == "docker_missing"):
             # A task before this one may still have to install it.
             yield replace(problem, severity=Severity.WARNING) if self._predict else problem
 
@@ -129,14 +111,15 @@ class ComposeService(Manager):
             compose=self._docker.compose_version() or SHORT_DEVICES_SINCE,
             cdi=self._cdi.access(launch.gpus) if launch.gpus else None,
         )
-        key = launch.service.api_key
-        return Content(text, None if key is None else f"{key}\n".encode())
+        return Content.of(text, launch.service.api_key)
 
     def standing(self, change: Change) -> Standing:
         text = change.after.definition or ""
         status = self._docker.container(self.name)
         image = self._docker.image(image_of(text)) if text else None
-        restart = restart_required(change, status, image.id if image else None)
+        # A name may have come to stand for another image than the container was made of.
+        up = status.running and (image is None or image.id == status.image)
+        restart = restart_required(change, Running(status.labels.get(DIGEST_LABEL), status.key) if up else None, stated_digest)
         return Standing(
             argv=command_of(text),
             base_url=base_url_of(text),
@@ -149,6 +132,9 @@ class ComposeService(Manager):
 
     def running(self) -> bool:
         return self._docker.container(self.name).state in ("running", "restarting", "paused")
+
+    def idle(self) -> bool:
+        return self._docker.container(self.name).state in ("created", "exited")
 
     def remains(self) -> Remains:
         return Remains(
@@ -167,6 +153,9 @@ class ComposeService(Manager):
 
     def settle(self) -> None:
         self._set_restart(PROVEN)
+
+    def start(self) -> None:
+        self._docker.start(self.name)
 
     def stop(self) -> None:
         self._docker.stop(self.name)

@@ -171,6 +171,9 @@ class Docker:
     def set_restart(self, name: str, policy: str) -> None:
         self._check("update", f"--restart={policy}", name, what=f"docker update of {name}")
 
+    def start(self, name: str) -> None:
+        self._check("start", name, what=f"Starting {name}")
+
     def stop(self, name: str) -> None:
         self._check("stop", name, what=f"Stopping {name}", timeout=_STOP_TIMEOUT)
 

@@ -8,6 +8,7 @@ Note: this module_util is private and not part of the collection's public interf
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
@@ -53,6 +54,14 @@ class Runner(Protocol):
     def owns(self, pid: int) -> bool: ...
 
     def sockets(self, asked: Collection[Endpoint]) -> Sockets: ...
+
+
+def signal_name(number: int) -> str:
+    """What ended a process, as both runners tell it by its number."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 class Nobody:

@@ -11,14 +11,13 @@ from __future__ import annotations
 import datetime
 import json
 import re
-import signal
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.baremetal.llm.plugins.module_utils._command import first_lines, run
-from ansible_collections.baremetal.llm.plugins.module_utils._runner import Endpoint, Sockets, sockets_on_this_host
+from ansible_collections.baremetal.llm.plugins.module_utils._runner import Endpoint, Sockets, signal_name, sockets_on_this_host
 
 _TIMEOUT = 15.0  # seconds; Docker answers in milliseconds unless it hangs
 _LINES_OF_A_START = 3000  # more than an engine prints while it loads, even at its most talkative
@@ -115,7 +114,7 @@ class ContainerState:
         if self.out_of_memory:
             return "it was killed for taking more memory than it may"
         if self.exit_code > 128:  # as a shell has it
-            return f"it was killed by {_signal_name(self.exit_code - 128)}"
+            return f"it was killed by {signal_name(self.exit_code - 128)}"
         return f"it exited with status {self.exit_code}"
 
 
@@ -126,13 +125,6 @@ def _ports(container: Mapping[str, Any]) -> list[Endpoint]:
         if inside.endswith("/tcp"):
             found += [(binding["HostIp"] or "0.0.0.0", int(binding["HostPort"])) for binding in bindings or ()]
     return found
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 class Container:

@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import re
-import signal
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from ansible_collections.baremetal.llm.plugins.module_utils._command import first_lines, run
-from ansible_collections.baremetal.llm.plugins.module_utils._runner import Endpoint, Sockets, sockets_on_this_host
+from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
+from ansible_collections.baremetal.llm.plugins.module_utils._runner import Endpoint, Sockets, signal_name, sockets_on_this_host
 from ansible_collections.baremetal.llm.plugins.module_utils._systemd import Systemd
 
 _PROPERTIES = (
@@ -102,7 +102,7 @@ class UnitState:
         if self.exit_code == _CLD_EXITED and self.exit_status:
             return f"it exited with status {self.exit_status}"
         if self.exit_code and self.exit_status:
-            return f"it was killed by {_signal_name(self.exit_status)}"
+            return f"it was killed by {signal_name(self.exit_status)}"
         return f"result: {self.result or 'unknown'}"
 
 
@@ -110,24 +110,14 @@ def _obstacle(line: str) -> Obstacle | None:
     command = _COMMAND.search(line) if line.startswith("ExecStartPre=") else None
     if command is None or command["ignored"] == "yes" or command["status"] == "0":
         return None
-    end = f"exited with status {command['status']}" if command["code"] == "exited" else f"was killed by {_signal(command['status'])}"
+    status = int(command["status"])
+    end = f"exited with status {status}" if command["code"] == "exited" else f"was killed by {signal_name(status)}"
     return Obstacle(command["pid"], f"`{command['argv']}` {end}")
-
-
-def _signal(shown: str) -> str:
-    return _signal_name(int(shown))
 
 
 def _number(values: Mapping[str, str], name: str) -> int:
     value = values.get(name, "")
     return int(value) if value.isdecimal() else 0
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def state(unit: str) -> UnitState | None:
@@ -157,6 +147,14 @@ def journal(unit: str, lines: int = 30) -> list[str]:
     """The last lines that the unit wrote, without timestamps and host names."""
     read = run(["journalctl", "--no-pager", "--output=cat", f"--lines={lines}", f"--unit={unit}"], timeout=_TIMEOUT)
     return read.stdout.splitlines() if read.rc == 0 else []
+
+
+def explained(error: UserError, verb: str, unit: str) -> UserError:
+    """The failure of `systemctl verb`, with what kept the unit from starting, and with its journal."""
+    now = state(unit)
+    reason = f": {now.obstacle}{said_before_the_start(now)}" if now and now.obstacle else ""
+    message = f"systemctl {verb} {unit} failed{reason}. See journal below, or `journalctl -u {unit}` on the host."
+    return UserError(message, **error.details, journal=journal(unit))
 
 
 class Unit:

@@ -69,6 +69,7 @@ class ServiceChange:
             "on_trial": self._on_trial,
             "accepted": self._accepted,
             "reverted": self._reverted,
+            "started": self._started,
             "stopped": self._stopped,
             "absent": self._absent,
         }
@@ -113,6 +114,12 @@ class ServiceChange:
         if accepted.definition is None or accepted == live:
             return replace(self._apply(live, verify=False), reverted=False, pending=live != accepted)
         return replace(self._apply(accepted, verify=True), reverted=True, pending=False)
+
+    def _started(self) -> Outcome:
+        idle = self._manager.idle()
+        if idle and not self._check_mode:
+            self._manager.start()
+        return replace(self._as_it_is(), changed=idle)
 
     def _stopped(self) -> Outcome:
         running = self._manager.running()

@@ -32,6 +32,10 @@ class Content:
     """What the manager reads, such as a unit."""
     key: bytes | None = None
 
+    @classmethod
+    def of(cls, definition: str, api_key: str | None) -> Content:
+        return cls(definition, None if api_key is None else f"{api_key}\n".encode())
+
 
 @dataclass(frozen=True)
 class Change:

@@ -60,6 +60,13 @@ class Launch:
     """None for a manager that runs it on the host itself."""
 
 
+def ulimits(launch: Launch) -> dict[str, int]:
+    """What its process may take at most, by the kernel's names; -1 is no limit."""
+    # A core dump would hold prompts and the key; a busy server has a socket for each client.
+    limits = {"core": 0, "nofile": 65536, **({"memlock": -1} if launch.locks_memory else {}), **launch.service.resources.ulimits}
+    return dict(sorted(limits.items()))
+
+
 def launch_of(service: Service, binary: str, lines: Sequence[Sequence[str]], gpus: GpuAccess | None, *, model_version: str) -> Launch:
     """``lines`` are the arguments of the engine, those of each option in one."""
     directory = os.path.dirname(binary)

@@ -9,7 +9,7 @@ Note: this module_util is private and not part of the collection's public interf
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -41,6 +41,25 @@ class Standing:
     problems: tuple[Problem, ...] = ()
     on_trial: bool = False
     """Whether it still has to be accepted, although its files were: it is to be started anew, or not yet to be started again."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """With what the process of a service was started."""
+
+    digest: str | None
+    key: bytes | None
+
+
+def restart_required(change: Change, running: Running | None, stated_digest: Callable[[str], str | None]) -> bool:
+    """Whether what runs, if anything does, is not what the files shall say; a file that a person has edited states no digest."""
+    before, after = change.before, change.after
+    if after.definition is None:
+        return False
+    # It may have been started from a file that a person has edited: nobody can tell what it runs with.
+    edited = before.definition is not None and before != after and stated_digest(before.definition) is None
+    wanted = Running(stated_digest(after.definition), after.key)
+    return edited or wanted.digest is None or running != wanted
 
 
 @dataclass(frozen=True)
@@ -89,6 +108,9 @@ class Manager(Protocol):
     def running(self) -> bool:
         """Whether there is something to stop, such as a process that is about to be started again."""
 
+    def idle(self) -> bool:
+        """Whether there is something to start, as it is."""
+
     def remains(self) -> Remains: ...
 
     # -- changing --------------------------------------------------------------------------------------------------------
@@ -101,6 +123,8 @@ class Manager(Protocol):
 
     def settle(self) -> None:
         """After it has been proven: let it be started again whenever it ends."""
+
+    def start(self) -> None: ...
 
     def stop(self) -> None: ...
 

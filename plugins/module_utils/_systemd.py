@@ -21,6 +21,7 @@ from ansible_collections.baremetal.llm.plugins.module_utils._files import write_
 
 _PROPERTIES = ("ActiveState", "MainPID", "NeedDaemonReload", "DropInPaths")
 _TIMEOUT = 30.0  # seconds; systemd answers in milliseconds unless it hangs
+_START_TIMEOUT = 180.0  # seconds; a unit may use its TimeoutStartSec
 _STOP_TIMEOUT = 180.0  # seconds; a service may use its TimeoutStopSec
 
 
@@ -99,6 +100,9 @@ class Systemd:
         if checked.rc != 0 or ours:
             reason = "; ".join(ours) or checked.stderr.strip() or f"rc {checked.rc}"
             raise UserError(f"systemd-analyze verify refuses the unit {unit}, so it was not written: {reason}", **checked.details())
+
+    def start(self, unit: str) -> None:
+        check(["systemctl", "start", "--", unit], timeout=_START_TIMEOUT)
 
     def stop(self, unit: str) -> None:
         check(["systemctl", "stop", "--", unit], what=f"Stopping {unit}", timeout=_STOP_TIMEOUT)

@@ -15,18 +15,20 @@ from pathlib import Path
 
 from ansible_collections.baremetal.llm.plugins.module_utils import _account as account
 from ansible_collections.baremetal.llm.plugins.module_utils._docker import Docker
+from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
 from ansible_collections.baremetal.llm.plugins.module_utils._gpu_access import GpuAccess
 from ansible_collections.baremetal.llm.plugins.module_utils._llama_server_options import base_url
 from ansible_collections.baremetal.llm.plugins.module_utils._problems import Problem, error, warning
+from ansible_collections.baremetal.llm.plugins.module_utils._running_unit import explained
 from ansible_collections.baremetal.llm.plugins.module_utils._service import Service, unit_name
 from ansible_collections.baremetal.llm.plugins.module_utils._service_engine import Inside
 from ansible_collections.baremetal.llm.plugins.module_utils._service_files import Change, Content, ServiceFiles
 from ansible_collections.baremetal.llm.plugins.module_utils._service_host import port_problems
 from ansible_collections.baremetal.llm.plugins.module_utils._service_launch import Launch
-from ansible_collections.baremetal.llm.plugins.module_utils._service_manager import Manager, Remains, Standing
+from ansible_collections.baremetal.llm.plugins.module_utils._service_manager import Manager, Remains, Running, Standing, restart_required
 from ansible_collections.baremetal.llm.plugins.module_utils._service_neighbours import PortOwners, others, rival
 from ansible_collections.baremetal.llm.plugins.module_utils._service_request import Request
-from ansible_collections.baremetal.llm.plugins.module_utils._systemd import Systemd, UnitStatus
+from ansible_collections.baremetal.llm.plugins.module_utils._systemd import Systemd
 from ansible_collections.baremetal.llm.plugins.module_utils._unit_file import (
     CREDENTIAL,
     DIGEST_VARIABLE,
@@ -39,20 +41,6 @@ from ansible_collections.baremetal.llm.plugins.module_utils._unit_file import (
 )
 
 STATE_ROOT = "/var/lib/"
-
-
-def runs(content: Content, status: UnitStatus) -> bool:
-    """Whether the unit's process is up and was started with this content."""
-    wanted = None if content.definition is None else stated_digest(content.definition)
-    running = (status.environment or {}).get(DIGEST_VARIABLE)
-    return status.active and running is not None and running == wanted and (status.credentials or {}).get(CREDENTIAL) == content.key
-
-
-def restart_required(change: Change, status: UnitStatus) -> bool:
-    before, after = change.before, change.after
-    # The process may have been started from a unit that a person has edited: nobody can tell what it runs with.
-    edited = before.definition is not None and before != after and stated_digest(before.definition) is None
-    return after.definition is not None and (edited or not runs(after, status))
 
 
 class SystemdService(Manager):
@@ -100,17 +88,17 @@ class SystemdService(Manager):
             Places(str(self.files.state), str(self.files.key)),
             systemd=self._systemd.version(),
         )
-        key = launch.service.api_key
-        return Content(unit, None if key is None else f"{key}\n".encode())
+        return Content.of(unit, launch.service.api_key)
 
     def standing(self, change: Change) -> Standing:
         status = self._systemd.status(self.name)
         argv = exec_start(change.after.definition or "")
+        running = Running((status.environment or {}).get(DIGEST_VARIABLE), (status.credentials or {}).get(CREDENTIAL))
         return Standing(
             argv=argv,
             base_url=base_url(argv),
             enabled=bool(self._links()),
-            restart_required=restart_required(change, status),
+            restart_required=restart_required(change, running if status.active else None, stated_digest),
             reload_required=status.stale or self.files.definition in change.outdated,
             unprepared=not account.exists(self._request.user),
             problems=tuple(map(self._drop_in, status.drop_ins)),
@@ -118,6 +106,9 @@ class SystemdService(Manager):
 
     def running(self) -> bool:
         return self._systemd.status(self.name).active
+
+    def idle(self) -> bool:
+        return self.files.definition.exists() and not self.running()
 
     def remains(self) -> Remains:
         return Remains(
@@ -136,6 +127,12 @@ class SystemdService(Manager):
 
     def settle(self) -> None:
         """Nothing: systemd has started it again from the first start on."""
+
+    def start(self) -> None:
+        try:
+            self._systemd.start(self.name)
+        except UserError as error:
+            raise explained(error, "start", self.name) from error
 
     def stop(self) -> None:
         self._systemd.stop(self.name)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from ansible_collections.baremetal.llm.plugins.module_utils import _gpu_access as gpu_access
 from ansible_collections.baremetal.llm.plugins.module_utils._gpu_access import GpuAccess
 from ansible_collections.baremetal.llm.plugins.module_utils._service import Service, unit_name
-from ansible_collections.baremetal.llm.plugins.module_utils._service_launch import Launch
+from ansible_collections.baremetal.llm.plugins.module_utils._service_launch import Launch, ulimits
 
 DIGEST_VARIABLE = "INFERENCE_CONFIG_DIGEST"
 MODEL_VARIABLE = "INFERENCE_MODEL_VERSION"
@@ -221,7 +221,7 @@ def _service_blocks(launch: Launch, account: Account, places: Places, systemd: i
     if service.api_key is not None:
         yield Block("Only the process sees the API key.", [("LoadCredential", f"{CREDENTIAL}:{quote(places.key_file)}")])
     yield Block("Start again when it fails, ever more slowly.", _restart_settings(systemd))
-    yield Block("Limits.", list(_limits(service, launch.locks_memory)))
+    yield Block("Limits.", list(_limits(launch)))
     yield from _sandbox(service, gpus)
 
 
@@ -232,15 +232,13 @@ def _restart_settings(systemd: int) -> list[Setting]:
     return [*settings, ("RestartSec", "2s"), ("RestartSteps", "6"), ("RestartMaxDelaySec", "2min")]
 
 
-def _limits(service: Service, locks_memory: bool) -> Iterator[Setting]:
-    resources = service.resources
+def _limits(launch: Launch) -> Iterator[Setting]:
+    resources = launch.service.resources
     if resources.memory_bytes is not None:
         yield "MemoryMax", str(resources.memory_bytes)
     if resources.cpus is not None:
         yield "CPUQuota", f"{round(resources.cpus * 100)}%"
-    # A core dump would hold prompts and the key; a busy server has a socket for each client.
-    limits = {"core": 0, "nofile": 65536, **({"memlock": -1} if locks_memory else {}), **resources.ulimits}
-    for name, value in sorted(limits.items()):
+    for name, value in ulimits(launch).items():
         yield f"Limit{name.upper()}", "infinity" if value == -1 else str(value)
 
 

@@ -14,7 +14,7 @@ description:
   - Everything is checked before anything is changed. The options are checked against what the engine itself lists (for C(llama-server), the
     C(--help) of the very binary, also of that in an image), the model is looked at, the port must be free, and what the manager is to read
     has to pass its own checker (C(systemd-analyze verify), C(docker compose config)).
-  - It neither starts nor restarts a service, and tells with RV(restart_required) when that is due.
+  - It tells with RV(restart_required) when a service has to be started anew, and does not do so itself.
 extends_documentation_fragment:
   - baremetal.llm.attributes
 options:
@@ -143,10 +143,11 @@ options:
       - V(accepted) keeps a copy of the files as they are, once the service has been proven to serve with them, and gives a container the
         restart policy V(unless-stopped). It never counts as a change.
       - V(reverted) puts back the files that were last accepted, if there are any; a deployment does so when new ones turn out not to serve.
+      - V(started) starts the service as it is, if there is one that does not run.
       - V(stopped) stops the service if it runs. A unit stays enabled, so it starts with the host again; a container does not.
       - V(absent) stops the service and removes its files, its state included.
     type: str
-    choices: [present, on_trial, accepted, reverted, stopped, absent]
+    choices: [present, on_trial, accepted, reverted, started, stopped, absent]
     default: present
   user:
     description:
@@ -323,6 +324,11 @@ release:
   type: str
   returned: with O(state=present)
   sample: /opt/llama.cpp/releases/0a1b2c3d4e5f
+journal:
+  description: The last lines of the journal of the unit that did not start.
+  type: list
+  elements: str
+  returned: when O(state=started) fails on a unit
 problems:
   description: What was found; errors only when the module fails.
   type: list
@@ -412,7 +418,7 @@ def main() -> t.NoReturn:
             "binary": {"type": "path"},
             "state": {
                 "type": "str",
-                "choices": ["present", "on_trial", "accepted", "reverted", "stopped", "absent"],
+                "choices": ["present", "on_trial", "accepted", "reverted", "started", "stopped", "absent"],
                 "default": "present",
             },
             "user": {"type": "str", "default": "inference"},

@@ -68,7 +68,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.baremetal.llm.plugins.module_utils._command import check
 from ansible_collections.baremetal.llm.plugins.module_utils._errors import UserError
-from ansible_collections.baremetal.llm.plugins.module_utils._running_unit import journal, said_before_the_start, state
+from ansible_collections.baremetal.llm.plugins.module_utils._running_unit import explained
 from ansible_collections.baremetal.llm.plugins.module_utils._service import unit_name
 from ansible_collections.baremetal.llm.plugins.module_utils._unit_actions import PROPERTIES, Actions, decide, parse_show
 
@@ -80,13 +80,7 @@ def act(verb: str, unit: str) -> None:
     try:
         check(["systemctl", verb, "--", unit], timeout=SECONDS_PER_UNIT)
     except UserError as error:
-        now = state(unit)
-        reason = f": {now.obstacle}{said_before_the_start(now)}" if now and now.obstacle else ""
-        raise UserError(
-            f"systemctl {verb} {unit} failed{reason}. See journal below, or `journalctl -u {unit}` on the host.",
-            **error.details,
-            journal=journal(unit),
-        ) from error
+        raise explained(error, verb, unit) from error
 
 
 def perform(actions: Actions) -> None:

@@ -33,6 +33,7 @@ case "$1 $2" in
 "network ls") ;;
 "run --rm") cat {help} ;;
 "update --restart="*) sed -i "s/\\"Name\\": \\"[a-z-]*\\"/\\"Name\\": \\"${{2#--restart=}}\\"/" "container/$name.json" ;;
+"start "*) sed -i 's/"Status": "[a-z]*"/"Status": "running"/' "container/$2.json" ;;
 "stop "*) sed -i 's/"Status": "[a-z]*"/"Status": "exited"/' "container/$2.json" ;;
 *) echo "unknown: $*" >&2; exit 64 ;;
 esac

@@ -65,7 +65,11 @@ class FakeSystemd(Systemd):
     def forget(self, unit: str) -> None:
         self.did.append("forget")
 
-    def start(self, unit: Path, key: Path) -> None:
+    def start(self, unit: str) -> None:
+        self.did.append("start")
+        self.running = UnitStatus(active=True, main_pid=7)
+
+    def started(self, unit: Path, key: Path) -> None:
         credentials = {"api-key": key.read_bytes()} if key.exists() else {}
         environment = {"INFERENCE_CONFIG_DIGEST": stated_digest(unit.read_text()) or ""}
         self.running = UnitStatus(active=True, main_pid=7, environment=environment, credentials=credentials)
@@ -128,7 +132,7 @@ class ServiceHost:
         return ServiceChange(manager, lambda service: LlamaServer(service, request), gpus, request, check_mode=check).run()
 
     def start(self) -> None:
-        self.systemd.start(self.unit, self.key)
+        self.systemd.started(self.unit, self.key)
 
     def snapshot(self) -> dict[str, tuple[int, bytes | None]]:
         return {

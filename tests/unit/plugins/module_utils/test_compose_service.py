@@ -458,7 +458,6 @@ def test_the_port_that_docker_holds_for_it_is_its_own(host: ComposeHost) -> None
 @pytest.mark.parametrize(
     ("more", "code"),
     [
-        ({"name": "ch.at"}, "name_invalid"),
         ({"resources": {"cpus": 5000}}, "cpus_exceed_host"),
         ({"model": {"file": "/none.gguf"}}, "model_missing"),
         ({"options": {"port": 1}}, "option_owned"),
@@ -513,7 +512,7 @@ def test_what_never_served_is_nothing_to_go_back_to(host: ComposeHost) -> None:
 
 @pytest.mark.parametrize("manager", ["compose", "systemd"])
 @pytest.mark.parametrize("status", ["running", "restarting", "paused"])
-def test_what_runs_is_stopped(host: ComposeHost, manager: str, status: str) -> None:
+def test_what_runs_is_stopped_and_started_again(host: ComposeHost, manager: str, status: str) -> None:
     """Whatever the inventory has come to say of who runs it."""
     host.run()
     host.make(status=status)
@@ -521,15 +520,18 @@ def test_what_runs_is_stopped(host: ComposeHost, manager: str, status: str) -> N
     assert host.run(service, check=True, state="stopped").changed and f"stop {PROJECT}" not in host.engine.asked()
     assert host.run(service, state="stopped").changed and f"stop {PROJECT}" in host.engine.asked()
     assert not host.run(service, state="stopped").changed
+    assert host.run(service, check=True, state="started").changed and f"start {PROJECT}" not in host.engine.asked()
+    assert host.run(service, state="started").changed and f"start {PROJECT}" in host.engine.asked()
+    assert not host.run(service, state="started").changed
 
 
-def test_what_does_not_run_need_not_be_stopped(host: ComposeHost) -> None:
-    assert not host.run(state="stopped").changed
+@pytest.mark.parametrize("state", ["started", "stopped"])
+def test_what_is_not_there_is_left_alone(host: ComposeHost, state: str) -> None:
+    assert not host.run(state=state).changed
     host.run()
-    host.make(status="created")
-    assert not host.run(state="stopped").changed
+    assert not host.run(state=state).changed
     host.engine.program.unlink()
-    assert not host.run(state="stopped").changed
+    assert not host.run(state=state).changed
 
 
 def test_what_docker_does_not_tell_of_is_not_taken_for_stopped(host: ComposeHost) -> None:

@@ -478,7 +478,9 @@ def test_what_was_accepted_outlives_a_unit_that_was_deleted(host: ServiceHost) -
 # -- stopped, absent ---------------------------------------------------------------------------------------------------
 
 
-def test_what_runs_is_stopped(host: ServiceHost) -> None:
+def test_what_runs_is_stopped_and_started_again(host: ServiceHost) -> None:
+    for state in ("started", "stopped"):
+        assert not host.run(state=state).changed, "there is nothing yet"
     host.run()
     assert not host.run(state="stopped").changed
     host.start()
@@ -487,6 +489,9 @@ def test_what_runs_is_stopped(host: ServiceHost) -> None:
     done = host.run(state="stopped")
     assert done.changed and done.restart_required and host.systemd.did == ["stop"]
     assert not host.run(state="stopped").changed
+    assert host.run(check=True, state="started").changed and host.systemd.did == ["stop"]
+    assert host.run(state="started").changed and host.systemd.did == ["stop", "start"]
+    assert not host.run(state="started").changed
 
 
 def test_absent_is_gone(host: ServiceHost) -> None:

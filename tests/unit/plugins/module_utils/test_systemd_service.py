@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.baremetal.llm.plugins.module_utils import _account, _systemd_service
 from ansible_collections.baremetal.llm.plugins.module_utils._service_files import Change, Content
 from ansible_collections.baremetal.llm.plugins.module_utils._systemd import UnitStatus
-from ansible_collections.baremetal.llm.plugins.module_utils._systemd_service import SystemdService, restart_required, runs
+from ansible_collections.baremetal.llm.plugins.module_utils._systemd_service import SystemdService
 from ansible_collections.baremetal.llm.plugins.module_utils._unit_file import digest
 from ansible_collections.baremetal.llm.tests.unit.plugins.fake_service_host import ServiceHost
 
@@ -19,6 +19,16 @@ UNIT = "[Service]\nExecStart=/bin/true\nEnvironment=INFERENCE_CONFIG_DIGEST=\n"
 UNIT = UNIT.replace("DIGEST=", f"DIGEST={digest(UNIT)}")
 EDITED = UNIT.replace("/bin/true", "/bin/false")
 CONTENT = Content(UNIT, b"sk-1\n")
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> ServiceHost:
+    return ServiceHost(tmp_path)
+
+
+def manager(host: ServiceHost, **parameters: Any) -> SystemdService:
+    return SystemdService(host.request(**parameters), host.systemd)
+
 
 # -- what runs -----------------------------------------------------------------------------------------------------------
 
@@ -34,15 +44,15 @@ RUNNING = UnitStatus(active=True, main_pid=7, environment=STARTED, credentials={
         (Content(UNIT, b"sk-2\n"), RUNNING, False),
         (Content(UNIT), RUNNING, False),
         (Content(EDITED, b"sk-1\n"), RUNNING, False),
-        (Content(), RUNNING, False),
         (CONTENT, UnitStatus(), False),
         (Content("[Service]\n"), UnitStatus(active=True, main_pid=7, environment={}, credentials={}), False),
         (CONTENT, UnitStatus(active=False, environment=STARTED, credentials={"api-key": b"sk-1\n"}), False),
         (CONTENT, UnitStatus(active=True, main_pid=7, environment=None, credentials={"api-key": b"sk-1\n"}), False),
     ],
 )
-def test_a_process_runs_with_what_it_was_started_with(content: Content, status: UnitStatus, expected: bool) -> None:
-    assert runs(content, status) is expected
+def test_a_process_runs_with_what_it_was_started_with(host: ServiceHost, content: Content, status: UnitStatus, expected: bool) -> None:
+    host.systemd.running = status
+    assert manager(host).standing(Change(content, content)).restart_required is not expected
 
 
 @pytest.mark.parametrize(
@@ -61,21 +71,13 @@ def test_a_process_runs_with_what_it_was_started_with(content: Content, status: 
     ],
 )
 def test_a_restart_is_due_unless_it_surely_runs_as_its_files_shall_say(
-    before: Content, after: Content, status: UnitStatus, expected: bool
+    host: ServiceHost, before: Content, after: Content, status: UnitStatus, expected: bool
 ) -> None:
-    assert restart_required(Change(before, after), status) is expected
+    host.systemd.running = status
+    assert manager(host).standing(Change(before, after)).restart_required is expected
 
 
 # -- the unit ------------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> ServiceHost:
-    return ServiceHost(tmp_path)
-
-
-def manager(host: ServiceHost, **parameters: Any) -> SystemdService:
-    return SystemdService(host.request(**parameters), host.systemd)
 
 
 @pytest.mark.parametrize(("directory", "fine"), [("/var/lib/inference", True), ("/var/library", False), ("/srv/inference", False)])

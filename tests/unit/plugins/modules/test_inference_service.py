@@ -84,7 +84,7 @@ def test_the_parameters_become_a_request(parameters: dict[str, Any], expected: d
 
 
 def test_each_state_returns_what_is_described(run: Any) -> None:
-    for state in ("present", "on_trial", "accepted", "reverted", "stopped", "absent"):
+    for state in ("present", "on_trial", "accepted", "reverted", "started", "stopped", "absent"):
         result = run(state=state)
         assert "failed" not in result
         returned = {
