@@ -22,6 +22,7 @@ from .docker_hosts import DockerHost, docker_host
 BASE = "range/base:latest"
 KEY = "sk-of-the-compose-test-1"
 NEW_KEY = "sk-of-the-compose-test-2"
+OTHER_KEY = "sk-of-another-service"
 MODEL = "/srv/models/tiny.gguf"
 PORT = 8080
 # A release that is unpacked, not built; and what this machine lets a container have.
@@ -59,6 +60,12 @@ def service(name: str = "tiny", port: int = PORT, **more: t.Any) -> dict[str, t.
     options = {"ctx_size": 2048, "parallel": 2, **more.pop("options", {})}
     described = {"name": name, "manager": "compose", "model": {"file": MODEL}, "host": "0.0.0.0", "port": port, "api_key": KEY}
     return {**described, "options": options, "resources": {"ulimits": ULIMITS}, **more}
+
+
+OTHER = service("other", 8081, api_key=OTHER_KEY)
+# The file is there, and no adapter: llama-server ends at once.
+NO_ADAPTER = "/srv/models/no-adapter.gguf"
+BAD = service("bad", 8082, options={"lora": NO_ADAPTER})
 
 
 class Wanted:
@@ -128,7 +135,7 @@ def test_check_mode_tells_and_changes_nothing(host: DockerHost, site: Wanted) ->
 
 @pytest.fixture(scope="module")
 def served(host: DockerHost, site: Wanted) -> DockerHost:
-    run = site.play(service())
+    run = site.play(service(), OTHER)
     assert run.rc == 0, run.output
     return host
 
@@ -161,16 +168,7 @@ def test_docker_starts_it_again_once_it_has_been_proven(served: DockerHost) -> N
     assert slots(served) == 2
 
 
-def test_it_becomes_healthy(served: DockerHost) -> None:
-    deadline = time.monotonic() + 30
-    while served.inspect("inference-tiny")["State"]["Health"]["Status"] != "healthy":
-        assert time.monotonic() < deadline
-        time.sleep(1)
-
-
-def test_the_key_is_nowhere(served: DockerHost, site: Wanted) -> None:
-    run = site.play(service(), flags=("-vvv", "--diff"))
-    assert run.rc == 0 and KEY not in run.output
+def test_the_key_is_nowhere(served: DockerHost) -> None:
     for shown in (
         served.docker("inspect", "inference-tiny"),
         served.run("cat", "/etc/inference/tiny/compose.yaml"),
@@ -189,103 +187,119 @@ def test_the_key_is_nowhere(served: DockerHost, site: Wanted) -> None:
 def test_a_second_run_changes_nothing(served: DockerHost, site: Wanted) -> None:
     before = ids(served)
     for flags in (("--check",), ()):
-        again = site.play(service(), flags=flags)
+        again = site.play(service(), OTHER, flags=flags)
         assert (again.rc, again.changed) == (0, []), again.output
     assert ids(served) == before
+
+
+def test_it_becomes_healthy(served: DockerHost) -> None:
+    deadline = time.monotonic() + 30
+    while served.inspect("inference-tiny")["State"]["Health"]["Status"] != "healthy":
+        assert time.monotonic() < deadline
+        time.sleep(1)
 
 
 # -- what happens to it ------------------------------------------------------------------------------------------------
 
 
-def test_only_what_has_changed_is_made_anew(served: DockerHost, site: Wanted) -> None:
-    other = service("other", 8081)
-    assert site.play(service(), other).rc == 0
-    before = ids(served)
-    run = site.play(service(options={"parallel": 3}), other)
+def edited(host: DockerHost, name: str) -> None:
+    file = f"/etc/inference/{name}/compose.yaml"
+    host.run("sed", "-i", '\'s/"--parallel", "2"/"--parallel", "7"/\'', file)
+    host.docker("compose", "--file", file, "up", "--detach")
+
+
+def removed(host: DockerHost, name: str) -> None:
+    host.docker("rm", "--force", f"inference-{name}")
+
+
+def stopped(host: DockerHost, name: str) -> None:
+    host.docker("stop", f"inference-{name}")
+
+
+def not_to_be_started(host: DockerHost, name: str) -> None:
+    host.docker("update", "--restart=no", f"inference-{name}")
+
+
+@pytest.mark.parametrize(("to_tiny", "to_other"), [(edited, removed), (stopped, not_to_be_started)])
+def test_what_somebody_did_to_them_is_undone(
+    served: DockerHost, site: Wanted, to_tiny: t.Callable[[DockerHost, str], None], to_other: t.Callable[[DockerHost, str], None]
+) -> None:
+    to_tiny(served, "tiny")
+    to_other(served, "other")
+    run = site.play(service(), OTHER)
     assert run.rc == 0, run.output
-    after = ids(served)
-    assert slots(served) == 3 and slots(served, 8081) == 2
-    assert after["inference-tiny"] != before["inference-tiny"] and after["inference-other"] == before["inference-other"]
-    gone = site.play(service(options={"parallel": 3}), other, playbook="playbooks/remove.yml")
-    assert gone.rc == 0, gone.output
-    assert site.play(service()).rc == 0
+    assert (slots(served), slots(served, 8081, OTHER_KEY)) == (2, 2)
+    assert (policy(served), policy(served, "inference-other")) == ("unless-stopped", "unless-stopped")
 
 
-@pytest.mark.parametrize("disturb", [("systemctl", "daemon-reload"), ("systemctl", "restart", "docker")])
-def test_it_outlives(served: DockerHost, site: Wanted, disturb: tuple[str, ...]) -> None:
-    before = ids(served)
-    served.run(*disturb)
-    assert slots(served) == 2
-    assert site.play(service()).changed == []
-    assert ids(served) == before
-
-
-def test_it_starts_with_the_host(served: DockerHost, site: Wanted) -> None:
-    before = ids(served)
-    served.run("systemctl", "reboot", check=False)
-    time.sleep(2)
-    assert slots(served, seconds=60) == 2
-    assert site.play(service()).changed == []
-    assert ids(served) == before
-
-
-def edited(host: DockerHost) -> None:
-    host.run("sed", "-i", '\'s/"--parallel", "2"/"--parallel", "7"/\'', "/etc/inference/tiny/compose.yaml")
-    host.docker("compose", "--file", "/etc/inference/tiny/compose.yaml", "up", "--detach")
+def changed(parallel: int) -> dict[str, t.Any]:
+    return service(options={"parallel": parallel}, api_key=NEW_KEY)
 
 
 @pytest.mark.parametrize(
-    "drift",
+    ("parallel", "task", "seconds"),
     [
-        edited,
-        lambda host: host.docker("rm", "--force", "inference-tiny"),
-        lambda host: host.docker("stop", "inference-tiny"),
-        lambda host: host.docker("update", "--restart=no", "inference-tiny"),
-    ],
-    ids=["edited", "removed", "stopped", "policy"],
-)
-def test_what_somebody_did_to_it_is_undone(served: DockerHost, site: Wanted, drift: t.Callable[[DockerHost], object]) -> None:
-    drift(served)
-    run = site.play(service())
-    assert run.rc == 0, run.output
-    assert slots(served) == 2 and policy(served) == "unless-stopped"
-    assert site.play(service()).changed == []
-
-
-def test_a_new_key_is_the_only_one(served: DockerHost, site: Wanted) -> None:
-    assert site.play(service(api_key=NEW_KEY)).rc == 0
-    assert slots(served, key=NEW_KEY) == 2
-    with pytest.raises(urllib.error.HTTPError, match="401"):
-        slots(served)
-    assert site.play(service()).rc == 0
-
-
-@pytest.mark.parametrize(
-    ("task", "seconds"),
-    [
-        ("Write the services", 0.5),  # the old container stops
-        ("Make the container", 0.0),  # made, and not yet on trial
-        ("Keep Docker from starting it again until it has been proven", 0.2),  # on trial, and being started
-        ("Wait until it serves", 0.0),  # it serves, and was not accepted
+        (3, "Write the services", 0.5),  # the old container stops
+        (4, "Make the container", 0.0),  # made, and not yet on trial
+        (5, "Keep Docker from starting it again until it has been proven", 0.2),  # on trial, and being started
+        (6, "Wait until it serves", 0.0),  # it serves, and was not accepted
     ],
 )
-def test_ansible_killed_at_its_work(served: DockerHost, site: Wanted, task: str, seconds: float) -> None:
-    wanted = service(options={"parallel": 3})
-    site.play_and_kill(task, wanted, seconds=seconds)
-    healed = site.play(wanted)
+def test_ansible_killed_at_its_work(served: DockerHost, site: Wanted, parallel: int, task: str, seconds: float) -> None:
+    other = ids(served)["inference-other"]
+    site.play_and_kill(task, changed(parallel), seconds=seconds)
+    healed = site.play(changed(parallel))
     assert healed.rc == 0, healed.output
-    assert slots(served) == 3 and policy(served) == "unless-stopped"
-    assert site.play(wanted).changed == []
-    assert site.play(service()).rc == 0
+    assert slots(served, key=NEW_KEY) == parallel and policy(served) == "unless-stopped"
+    for name in ("compose.yaml", "api-key"):
+        served.run("cmp", f"/etc/inference/tiny/{name}", f"/etc/inference/tiny/accepted/{name}")
+    assert ids(served)["inference-other"] == other
+
+
+@pytest.mark.parametrize(
+    "disturb",
+    [lambda host: host.run("systemctl", "daemon-reload"), lambda host: host.run("systemctl", "restart", "docker"), DockerHost.reboot],
+    ids=["daemon-reload", "restart", "reboot"],
+)
+def test_it_outlives(served: DockerHost, disturb: t.Callable[[DockerHost], object]) -> None:
+    before = ids(served)
+    disturb(served)
+    assert slots(served, key=NEW_KEY, seconds=60) == 6
+    assert ids(served) == before
+
+
+def test_after_all_that_nothing_is_left_to_do(served: DockerHost, site: Wanted) -> None:
+    before = ids(served)
+    again = site.play(changed(6), OTHER)
+    assert (again.rc, again.changed) == (0, []), again.output
+    assert ids(served) == before
+
+
+def test_only_what_has_changed_is_made_anew_and_no_key_is_told(served: DockerHost, site: Wanted) -> None:
+    before = ids(served)
+    run = site.play(service(), OTHER, flags=("-vvv", "--diff"))
+    assert run.rc == 0, run.output
+    assert not [key for key in (KEY, NEW_KEY, OTHER_KEY) if key in run.output]
+    after = ids(served)
+    assert slots(served) == 2 and slots(served, 8081, OTHER_KEY) == 2
+    assert after["inference-tiny"] != before["inference-tiny"] and after["inference-other"] == before["inference-other"]
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        slots(served, key=NEW_KEY)
 
 
 # -- what does not serve -----------------------------------------------------------------------------------------------
 
 
+def test_what_never_served_is_stopped_after_one_start(served: DockerHost, site: Wanted) -> None:
+    served.put(NO_ADAPTER, b"GGUF, or so")
+    run = site.play(service(), BAD)
+    assert run.rc != 0 and slots(served) == 2
+    shown = served.inspect("inference-bad")
+    assert (shown["State"]["Status"], shown["RestartCount"], policy(served, "inference-bad")) == ("exited", 0, "no")
+
+
 def test_after_a_bad_change_the_old_container_serves_again(served: DockerHost, site: Wanted) -> None:
-    """The file is there, and no adapter; llama-server ends at once."""
-    served.put("/srv/models/no-adapter.gguf", b"GGUF, or so")
-    run = site.play(service(options={"lora": "/srv/models/no-adapter.gguf"}))
+    run = site.play(service(options={"lora": NO_ADAPTER}))
     assert run.rc != 0
     assert "it has ended (it exited with status 1)" in run.failure, run.failure
     assert "exiting due to model loading error" in run.failure
@@ -293,31 +307,25 @@ def test_after_a_bad_change_the_old_container_serves_again(served: DockerHost, s
     assert site.play(service()).changed == []
 
 
-def test_what_never_served_is_stopped_after_one_start(served: DockerHost, site: Wanted) -> None:
-    served.put("/srv/models/no-adapter.gguf", b"GGUF, or so")
-    run = site.play(service(), service("bad", 8082, options={"lora": "/srv/models/no-adapter.gguf"}))
-    assert run.rc != 0 and slots(served) == 2
-    shown = served.inspect("inference-bad")
-    assert (shown["State"]["Status"], shown["RestartCount"], policy(served, "inference-bad")) == ("exited", 0, "no")
-
-
 # -- bad input ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("described", "told"),
-    [
-        (service("late", 8083, image="Not An Image"), "image: 'Not An Image' cannot name an image"),
-        (service("la.te", 8083), "'la.te' cannot name a project of Compose"),
-        (service("late", 8083, resources={"cpus": 4096}), "resources.cpus: 4096 is more than the"),
-        (service("late", 8083, options={"ctx_sise": 1}), "Did you mean ctx_size?"),
-        (service("late", PORT), "port"),
-    ],
-)
-def test_bad_input_stops_it_before_any_change(served: DockerHost, site: Wanted, described: dict[str, t.Any], told: str) -> None:
+# What is found in the description and on the host, and what the release itself has to be asked about.
+AT_FIRST = {
+    "image: 'Not An Image' cannot name an image": service("painted", 8083, image="Not An Image"),
+    "name: 'la.te' cannot name a project of Compose": service("la.te", 8084),
+    "resources.cpus: 4096 is more than the": service("greedy", 8085, resources={"cpus": 4096}),
+    f"port: {PORT} is also the port of tiny": service("twin", PORT),
+}
+OF_THE_RELEASE = {"Did you mean ctx_size?": service("mistyped", 8086, options={"ctx_sise": 1})}
+
+
+@pytest.mark.parametrize("described", [AT_FIRST, OF_THE_RELEASE], ids=["at-first", "of-the-release"])
+def test_bad_input_stops_it_before_any_change(served: DockerHost, site: Wanted, described: dict[str, dict[str, t.Any]]) -> None:
     before = ids(served)
-    run = site.play(service(), described)
-    assert run.rc != 0 and told in run.failure, run.failure
+    run = site.play(service(), *described.values())
+    assert run.rc != 0
+    assert [told for told in described if told not in run.failure] == [], run.failure
     assert "Traceback" not in run.output
     assert ids(served) == before and slots(served) == 2
 
@@ -343,9 +351,8 @@ def test_a_daemon_that_does_not_answer_is_one_clear_error(served: DockerHost, si
 
 
 def test_absent_leaves_nothing_but_images(served: DockerHost, site: Wanted) -> None:
-    everything = (service(), service("bad", 8082))
     for _again in range(2):
-        run = site.play(*everything, playbook="playbooks/remove.yml")
+        run = site.play(service(), OTHER, BAD, playbook="playbooks/remove.yml")
         assert run.rc == 0, run.output
     assert run.changed == []
     assert ids(served) == {}
