@@ -11,33 +11,32 @@ from .deployment import Deployment
 MODEL = "/var/lib/inference/models/quickstart-tiny.gguf"
 
 
-def service(**changes: t.Any) -> dict[str, t.Any]:
-    tiny = {"name": "tiny", "model": {"file": MODEL}, "host": "0.0.0.0", "port": 8080, "options": {"ctx_size": 2048, "parallel": 2}}
-    return {**tiny, **changes}
-
-
-def services(**changes: t.Any) -> dict[str, t.Any]:
-    return {"inference_services": [service(**changes)]}
+def service(name: str = "tiny", **changes: t.Any) -> dict[str, t.Any]:
+    tiny = {"model": {"file": MODEL}, "host": "0.0.0.0", "port": 8080, "options": {"ctx_size": 2048, "parallel": 2}}
+    return {"name": name, **tiny, **changes}
 
 
 def source(**values: t.Any) -> dict[str, t.Any]:
     return {"llama_cpp_source": values}
 
 
+# Found in the description, and in a look at the host: one run tells of all of them, in a line for each.
+SERVICES: list[tuple[dict[str, t.Any], list[str]]] = [
+    (service(), []),
+    (service(port=8081), ["tiny", "name", "two services"]),
+    (service("second"), ["second", "8080", "tiny"]),
+    (service("removed", port=8082, options={"mlock": True}), ["removed", "mlock", "load_mode"]),
+    (service("newline", port=8083, options={"alias": "a\nExecStartPre=/bin/false"}), ["newline", "alias"]),
+    (service("percent", port=8084, options={"alias": "100%n"}), ["percent", "alias", "%"]),
+    (service("missing", port=8085, model={"file": "/nowhere.gguf"}), ["missing", "/nowhere.gguf"]),
+]
+
 CASES: dict[str, tuple[dict[str, t.Any], list[str]]] = {
-    "unknown option": (services(options={"ctx_sise": 2048}), ["ctx_sise", "ctx_size"]),
-    "removed option": (services(options={"mlock": True}), ["mlock", "load_mode"]),
-    "newline in a value": (services(options={"alias": "a\nExecStartPre=/bin/false"}), ["alias"]),
-    "percent in a value": (services(options={"alias": "100%n"}), ["alias", "%"]),
-    "two services with one name": (
-        {"inference_services": [service(), service(port=8081)]},
-        ["tiny", "name"],
-    ),
-    "two services on one port": ({"inference_services": [service(), service(name="second")]}, ["8080", "second", "tiny"]),
-    "port held by something else": (services(port=22), ["22", "sshd"]),
-    "missing model": (services(model={"file": "/nowhere.gguf"}), ["/nowhere.gguf"]),
-    "model is a directory": (services(model={"file": "/usr/share"}), ["/usr/share", "directory"]),
-    "model is not a GGUF": (services(model={"file": "/etc/hostname"}), ["/etc/hostname", "GGUF"]),
+    "unknown option": ({"inference_services": [service(options={"ctx_sise": 2048})]}, ["ctx_sise", "ctx_size"]),
+    "model is a directory": ({"inference_services": [service(model={"file": "/usr/share"})]}, ["/usr/share", "directory"]),
+    "model is not a GGUF": ({"inference_services": [service(model={"file": "/etc/hostname"})]}, ["/etc/hostname", "GGUF"]),
+    "port held by something else": ({"inference_services": [service(port=22)]}, ["22", "sshd"]),
+    "a number of seconds that is none": ({"inference_probe_timeout": "soon"}, ["inference_probe_timeout", "soon"]),
     "unknown PyPI version": (source(kind="pypi", version="0.0.999"), ["0.0.999"]),
     "unknown git revision": (source(kind="git", repo="/opt/source.git", version="no-such-revision"), ["no-such-revision"]),
     "wrong checksum": (source(kind="archive", path="/opt/source.tar.gz", sha256="0" * 64), ["sha256", "/opt/source.tar.gz"]),
@@ -57,6 +56,20 @@ def sources(deployment: Deployment) -> None:
     )
 
 
+def test_each_service_has_its_one_clear_error_and_nothing_changed(deployment: Deployment) -> None:
+    before = deployment.state()
+
+    run = deployment.play("site.yml", {"inference_services": [described for described, _words in SERVICES]})
+
+    assert run.rc != 0 and run.changed == [], run.output
+    lines = run.failure.splitlines()
+    for _described, words in SERVICES[1:]:
+        assert len([line for line in lines if all(word in line for word in words)]) == 1, (words, lines)
+    assert len(lines) == len(SERVICES) - 1, lines
+    assert "Traceback" not in run.output
+    assert deployment.state() == before
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_one_clear_error_and_nothing_changed(deployment: Deployment, case: str) -> None:
     extra, words = CASES[case]
@@ -67,6 +80,7 @@ def test_one_clear_error_and_nothing_changed(deployment: Deployment, case: str) 
     assert run.rc != 0, run.output
     for word in words:
         assert word in run.failure, run.failure
+    assert "is undefined" not in run.failure
     assert "Traceback" not in run.output
     assert deployment.state() == before
 
