@@ -18,6 +18,7 @@ from .test_faults import TINY, key, main_pid, slots
 DRIVER = "580.126.09"
 UNIT = "inference-tiny"
 NOT_THERE = "GPU-00000000-0000-0000-0000-000000000000"
+SECOND = {**TINY, "name": "second", "port": 8081, "api_key": "sk-of-the-second"}
 # What a process of the simulation holds on each GPU that it sees.
 HOLDS_MIB = 812
 
@@ -60,24 +61,19 @@ def environment(scene: Scene) -> dict[str, str]:
 # -- what stops a run before its first change ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("wanted", [2, NOT_THERE])
-def test_a_gpu_that_is_not_there_stops_it_before_any_change(scene: Scene, wanted: int | str) -> None:
+def test_what_is_wrong_with_the_gpus_stops_it_before_any_change(scene: Scene) -> None:
+    """GPUs that are not there, and options that contradict those that are."""
     before = scene.host.state()
+    wanted = tiny([2, NOT_THERE])
+    wanted["inference_services"].append({**SECOND, "gpus": [0], "options": {"n_gpu_layers": 0}})
 
-    run = scene.host.play("site.yml", tiny([wanted]))
+    run = scene.host.play("site.yml", wanted)
 
     assert run.rc != 0
-    for word in (f"gpus: {wanted} is not there", "NVIDIA A10", scene.a10.uuid, "NVIDIA GeForce RTX 5090", scene.rtx5090.uuid):
+    there = ("NVIDIA A10", scene.a10.uuid, "NVIDIA GeForce RTX 5090", scene.rtx5090.uuid)
+    for word in (f"gpus: 2, {NOT_THERE} are not there", *there, "n_gpu_layers: 0 keeps the model on the CPU"):
         assert word in run.failure, run.failure
     assert "Traceback" not in run.output
-    assert scene.host.state() == before
-
-
-def test_options_that_contradict_the_gpus_stop_it(scene: Scene) -> None:
-    before = scene.host.state()
-    run = scene.host.play("site.yml", tiny([0], n_gpu_layers=0))
-    assert run.rc != 0
-    assert "n_gpu_layers: 0 keeps the model on the CPU" in run.failure
     assert scene.host.state() == before
 
 
@@ -277,35 +273,47 @@ def test_a_gpu_that_is_lost_is_not_replaced_by_another(on_gpu: Scene) -> None:
 # -- and back --------------------------------------------------------------------------------------------------------------
 
 
-def test_drained_services_are_down_until_the_role_starts_them(on_gpu: Scene) -> None:
-    host = on_gpu.host
-    playbook = host.directory / "drain.yml"
+def entry_point(scene: Scene, name: str) -> str:
+    """A playbook with this entry point of the role alone."""
+    playbook = scene.host.directory / f"{name}.yml"
     playbook.write_text(
         "- hosts: all\n  become: true\n  gather_facts: false\n  tasks:\n"
-        "    - ansible.builtin.import_role:\n        name: baremetal.llm.inference\n        tasks_from: drain\n",
+        f"    - ansible.builtin.import_role:\n        name: baremetal.llm.inference\n        tasks_from: {name}\n",
         encoding="utf-8",
     )
+    return str(playbook)
+
+
+def test_drained_services_are_down_until_they_are_started(on_gpu: Scene) -> None:
+    host, drain, start = on_gpu.host, entry_point(on_gpu, "drain"), entry_point(on_gpu, "start")
     two = tiny([1])
-    two["inference_services"].append({**TINY, "name": "second", "port": 8081, "api_key": key()})
+    two["inference_services"].append(SECOND)
     assert host.play("site.yml", two).rc == 0
 
-    predicted = host.play(str(playbook), two, "--check")
+    predicted = host.play(drain, two, "--check")
     assert slots(host) == 2
-    done = host.play(str(playbook), two)
+    done = host.play(drain, two)
     for run in (predicted, done):
         assert run.rc == 0, run.output
         stopped = run.task("Stop the services in the reverse of their order").result["results"]
         assert [(one["item"], one["changed"]) for one in stopped] == [("second", True), ("tiny", True)]
     assert (main_pid(host), show(on_gpu, "UnitFileState")) == ("0", "enabled")
-    assert host.play(str(playbook), two).changed == []
-    assert host.play("site.yml", two).rc == 0
+    assert host.play(drain, two).changed == []
+
+    started = host.play(start, tiny([1]))
+    assert started.rc == 0 and started.changed, started.output
     assert slots(host) == 2
+    assert host.play(start, tiny([1])).changed == []
 
 
 def test_the_same_service_on_the_cpu_with_nothing_else_changed(on_gpu: Scene) -> None:
-    """As where a host class's list of GPUs alone is overridden."""
-    run = on_gpu.host.play("site.yml", tiny([], n_gpu_layers=99))
+    """As where a host class's list of GPUs alone is overridden. The other service was stopped, and starts as it was."""
+    both = tiny([], n_gpu_layers=99)
+    both["inference_services"].append(SECOND)
+    run = on_gpu.host.play("site.yml", both)
     assert run.rc == 0, run.output
+    done = run.task("Start what is new or changed").result
+    assert (done["started"], done["restarted"]) == (["inference-second.service"], ["inference-tiny.service"])
     assert slots(on_gpu.host) == 2
     assert "CUDA_VISIBLE_DEVICES" not in environment(on_gpu)
     assert show(on_gpu, "PrivateDevices") == "yes"
