@@ -85,9 +85,7 @@ def test_cmake_finds_all_that_llama_cpp_asks_for(cuda_root: Path, tmp_path: Path
 
 def test_a_second_run_changes_nothing_and_needs_neither_pip_nor_network(cuda_root: Path) -> None:
     toolkits = Toolkits(cuda_root.parent)
-    began = time.monotonic()
     again = toolkits.run(version=TOOLKIT, env={"PATH": "", "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_NO_INDEX": "1"})
-    assert time.monotonic() - began < 1.5  # with the start of Python
     assert not again["changed"] and again["reasons"] == [] and again["download_mib"] == 0
     assert again["diff"]["before"] == again["diff"]["after"]
     assert json.loads((cuda_root / "version.json").read_text())["cuda"]["version"] == TOOLKIT
