@@ -40,8 +40,6 @@ _NATIVE_FP8 = (8, 9)
 _CUDA_13_SINCE = (0, 20)
 _CUDA = re.compile(r"-cu(\d{2})(\d+)(?:-|$)")
 
-# tokenizers/registry.py and mistral.py: what the tokenizer of mistral_common can be read from
-
 
 def host_problems(
     service: Service,
